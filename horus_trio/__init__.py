@@ -1,0 +1,115 @@
+"""horus_trio: the asynchronous I/O tier of a robot, on Trio.
+
+Many nodes (cameras, serial devices, network sensors, databases, control loops) run side by side,
+and slow, hung or failing I/O in one of them does not disturb another.
+"""
+
+from .errors import (
+    AlreadyRunning,
+    AsyncCallInThread,
+    ConfigurationError,
+    HookTimedOut,
+    HorusError,
+    MessageTypeError,
+    NodeError,
+    NodeExited,
+    NotRunning,
+    RunFailed,
+    TickAbandoned,
+    TickCancelled,
+    TickTimedOut,
+    UnknownNode,
+    UnknownTopic,
+)
+from .executor import (
+    AbandonedThread,
+    AsyncIOExecutor,
+    ExecutorStatistics,
+    PoolStatistics,
+    open_executor,
+)
+from .health import Distribution, Health, NodeState, NodeStatistics
+from .messages import AsyncResult, Shutdown, Tick, TickStatus
+from .node import AsyncNode, Node, NodeOptions
+from .policies import CircuitBreaker, FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
+from .scheduler import (
+    AsyncScheduler,
+    NodeFailure,
+    RunReport,
+    Scheduler,
+    SchedulerStatistics,
+    background,
+    run,
+)
+from .topics import (
+    Hub,
+    HubStatistics,
+    Link,
+    LinkStatistics,
+    Overflow,
+    Pub,
+    Sub,
+    Subscription,
+    SubscriptionStatistics,
+    Topics,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AbandonedThread",
+    "AlreadyRunning",
+    "AsyncCallInThread",
+    "AsyncIOExecutor",
+    "AsyncNode",
+    "AsyncResult",
+    "AsyncScheduler",
+    "CircuitBreaker",
+    "ConfigurationError",
+    "Distribution",
+    "ExecutorStatistics",
+    "FailurePolicy",
+    "Fatal",
+    "Health",
+    "HookTimedOut",
+    "HorusError",
+    "Hub",
+    "HubStatistics",
+    "Ignore",
+    "Link",
+    "LinkStatistics",
+    "MessageTypeError",
+    "Miss",
+    "Node",
+    "NodeError",
+    "NodeExited",
+    "NodeFailure",
+    "NodeOptions",
+    "NodeState",
+    "NodeStatistics",
+    "NotRunning",
+    "Overflow",
+    "PoolStatistics",
+    "Pub",
+    "Restart",
+    "RunFailed",
+    "RunReport",
+    "Scheduler",
+    "SchedulerStatistics",
+    "Shutdown",
+    "Skip",
+    "Sub",
+    "Subscription",
+    "SubscriptionStatistics",
+    "Tick",
+    "TickAbandoned",
+    "TickCancelled",
+    "TickStatus",
+    "TickTimedOut",
+    "Topics",
+    "UnknownNode",
+    "UnknownTopic",
+    "background",
+    "open_executor",
+    "run",
+]

@@ -1,0 +1,27 @@
+"""The tier itself: one supervised task and mailbox per node, and the pool for blocking calls.
+
+Usable without a scheduler: `open_executor`. Rates and policies are the scheduler's.
+"""
+
+from .executor import (
+    POOL_TOKENS,
+    AsyncIOExecutor,
+    ExecutorStatistics,
+    numbered_name,
+    open_executor,
+)
+from .mailbox import Mailbox
+from .pool import AbandonedThread, PoolStatistics
+from .runner import NodeRunner
+
+__all__ = [
+    "POOL_TOKENS",
+    "AbandonedThread",
+    "AsyncIOExecutor",
+    "ExecutorStatistics",
+    "Mailbox",
+    "NodeRunner",
+    "PoolStatistics",
+    "numbered_name",
+    "open_executor",
+]

@@ -1,0 +1,343 @@
+"""`AsyncIOExecutor`: nodes as supervised tasks in one nursery, with their pool, timer and topics."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import random
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import trio
+
+from ..errors import AlreadyRunning, ConfigurationError, NotRunning, UnknownNode, nearest
+from ..health import Ledger, NodeStatistics
+from ..logs import LogThread, OffLoopLogger, engine_logger
+from ..messages import AsyncResult
+from ..node import (
+    Hooks,
+    Node,
+    NodeOptions,
+    OptionKeywords,
+    find_hooks,
+    gather_options,
+    resolve_options,
+)
+from ..policies import Ignore
+from ..timer import Timer
+from ..topics import Hub, Subscription, Topics
+from .pool import BlockingPool, PoolStatistics
+from .runner import NodeRunner
+
+__all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor"]
+
+POOL_TOKENS = 4
+"""Blocking calls at once, as many as HORUS's Tokio runtime has workers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorStatistics:
+    """An executor at one instant."""
+
+    nodes: dict[str, NodeStatistics]
+    pool: PoolStatistics
+    timer: str
+
+
+class AsyncIOExecutor:
+    """Runs nodes: a task and a mailbox for each, a pool for their blocking code.
+
+    Ticks come from whoever calls `tick`; time limits, the fence and the hooks are kept here,
+    rates and failure policies are the scheduler's (without one, failures are counted and the
+    node ticks on, unless its options say otherwise). Made by `open_executor`.
+
+    Arguments:
+        nursery: Where the tasks live. Its owner calls `shutdown_all` before leaving it.
+        limiter: Tokens of the blocking pool.
+        max_abandoned: Threads that may be left behind before tokens are held back.
+        topics: The topics of the nodes.
+        log_thread: Where log records go.
+        on_stop: Called when a node asks to stop the run; any thread.
+        results: Where results are published while somebody subscribes.
+        dice: Random numbers in [0, 1), for jitter.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        limiter: trio.CapacityLimiter,
+        max_abandoned: int,
+        topics: Topics,
+        log_thread: LogThread,
+        on_stop: Callable[[str], None],
+        results: Hub[AsyncResult] | None = None,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        clock = trio.lowlevel.current_clock()
+        self.nursery = nursery
+        self.clock = clock.current_time
+        self.topics = topics
+        self.log_thread = log_thread
+        self.log = OffLoopLogger(engine_logger)
+        self.log.thread = log_thread
+        self.timer = Timer()
+        self.pool = BlockingPool(limiter, max_abandoned, self.timer, self.clock)
+        self.clean_context = contextvars.copy_context()
+        self.random = dice
+        self.observers: list[Callable[[AsyncResult], None]] = []
+        self.on_left: Callable[[NodeRunner], None] | None = None
+        self.runners: dict[str, NodeRunner] = {}
+        self._token = trio.lowlevel.current_trio_token()
+        self._request_stop = on_stop
+        self._timer_scope = trio.CancelScope(shield=True)
+        self._results_hub: Hub[AsyncResult] = Hub("results") if results is None else results
+        self._results: Subscription[AsyncResult] | None = None
+        self._has_autojump = (
+            getattr(clock, "autojump_threshold", float("inf")) != float("inf")
+        )
+        nursery.start_soon(self._run_timer)
+
+    def __repr__(self) -> str:
+        return f"<AsyncIOExecutor of {len(self.runners)} node(s)>"
+
+    # For applications
+
+    async def spawn_node(self, node: Node, **options: Unpack[OptionKeywords]) -> None:
+        """Start a node and wait until it is initialised. A checkpoint.
+
+        Arguments:
+            node: The node.
+            options: Override its own; see `NodeOptions`. The policy is `Ignore` unless given.
+
+        Raises:
+            ConfigurationError, NodeError: The node or an option is not as it must be.
+            Exception: Whatever the node's ``init`` raised.
+        """
+        given = gather_options(node, options)
+        resolved = resolve_options(type(node).__qualname__, given)
+        if "failure_policy" not in given:
+            resolved = resolve_options(
+                type(node).__qualname__, {**given, "failure_policy": Ignore()}
+            )
+        name = resolved.name or numbered_name(type(node), self.runners)
+        runner = self.start_node(node, name, resolved, Ledger())
+        await runner.settled.wait()
+        if runner.init_error is not None:
+            runner.leave("its init failed")
+            await runner.done.wait()
+            del self.runners[name]
+            raise runner.init_error
+
+    def tick(self, node: Node | str) -> bool:
+        """Ask a node to tick.
+
+        Returns:
+            Whether a tick was released; False: it coalesced with one that waits already.
+
+        Raises:
+            UnknownNode: There is no such node here.
+        """
+        return self._find(node).mailbox.post(self.clock())
+
+    def tick_all(self) -> int:
+        """Ask every node to tick; returns how many ticks were released."""
+        return sum(self.tick(name) for name in tuple(self.runners))
+
+    @property
+    def results(self) -> Subscription[AsyncResult]:
+        """The results of all ticks: a receive channel that drops the oldest beyond 1024."""
+        if self._results is None:
+            self._results = self.open_results(1024)
+        return self._results
+
+    def statistics(self) -> ExecutorStatistics:
+        """A snapshot; any thread."""
+        return ExecutorStatistics(
+            nodes={name: runner.statistics() for name, runner in tuple(self.runners.items())},
+            pool=self.pool.statistics(),
+            timer=self.timer.source,
+        )
+
+    async def shutdown_all(self, timeout: float = 10.0) -> None:
+        """Stop every node: what is in flight gets its grace, then each ``shutdown`` is called.
+
+        In reverse `order`, nodes of one order side by side. Runs to its end even if cancelled.
+
+        Arguments:
+            timeout: Seconds after which everything left is forced.
+        """
+        with trio.CancelScope(shield=True):
+            deadline = self.timer.alarm(lambda now: self.force_all())
+            deadline.set(self.clock() + timeout)
+            gates: dict[int, trio.Event] = {}
+            for runner in tuple(self.runners.values()):
+                order = runner.options.order
+                runner.leave("shutdown", gates.setdefault(order, trio.Event()))
+            for order in sorted(gates, reverse=True):
+                gates[order].set()
+                for runner in tuple(self.runners.values()):
+                    if runner.options.order == order:
+                        await runner.done.wait()
+            deadline.clear()
+
+    # For the scheduler
+
+    def start_node(
+        self,
+        node: Node,
+        name: str,
+        options: NodeOptions,
+        ledger: Ledger,
+        rebuild: Callable[[], tuple[Node, Hooks]] | None = None,
+    ) -> NodeRunner:
+        """Start the supervised task of a node; on the loop.
+
+        Raises:
+            NodeError: The node has no usable tick.
+            AlreadyRunning: It is in a run already.
+            ConfigurationError: Its ``def`` hooks cannot keep this run's virtual time.
+        """
+        if name in self.runners:
+            raise ConfigurationError(f"there is a node named {name!r} already; names are unique")
+        seat = node._seat
+        if seat is not None and not seat.over:
+            raise AlreadyRunning(f"node {name!r} is in a run already; one node, one run")
+        hooks = find_hooks(node)
+        if hooks.uses_threads and self._has_autojump:
+            raise ConfigurationError(
+                f"node {name!r} has def hooks, and under an autojump clock virtual time would run "
+                "away from their threads; make them async, use a MockClock without autojump, "
+                "or run the test in real time"
+            )
+        runner = NodeRunner(self, node, name, hooks, options, ledger, rebuild)
+        self.runners[name] = runner
+        self.clean_context.run(self.nursery.start_soon, runner.run)
+        return runner
+
+    def open_results(self, capacity: int) -> Subscription[AsyncResult]:
+        """A reader of results from now on; it drops the oldest when full. Close it."""
+        return self._results_hub.subscribe(capacity)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody wants results."""
+        return bool(self.observers) or self._results_hub.has_subscriptions
+
+    def publish(self, result: AsyncResult) -> None:
+        """Hand a result to whoever observes."""
+        for observe in tuple(self.observers):
+            observe(result)
+        if self._results_hub.has_subscriptions:
+            self._results_hub.publish(result)
+
+    def node_left(self, runner: NodeRunner) -> None:
+        """A node's task has ended."""
+        if self.on_left is not None:
+            self.on_left(runner)
+
+    def make_safe(self, runner: NodeRunner) -> None:
+        """Call a node's ``enter_safe_state`` beside its tick."""
+        self.clean_context.run(self.nursery.start_soon, self._make_safe, runner)
+
+    def request_stop(self, reason: str) -> None:
+        """A node wants the run to stop; any thread."""
+        self._request_stop(reason)
+
+    def call_on_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function` soon on the loop, or now if this is the loop; any thread.
+
+        Raises:
+            NotRunning: The run is over.
+        """
+        if self.is_on_loop():
+            function(*args)
+            return
+        try:
+            self._token.run_sync_soon(lambda: function(*args))
+        except trio.RunFinishedError:
+            raise NotRunning("the run is over") from None
+
+    def is_on_loop(self) -> bool:
+        """Whether the caller is in this Trio run."""
+        return (
+            trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
+        )
+
+    def force_all(self) -> None:
+        """Hurry every node that has not left."""
+        for runner in tuple(self.runners.values()):
+            runner.force()
+
+    def close(self) -> None:
+        """After `shutdown_all`: give back what is held, and end the timer."""
+        self.pool.close()
+        self._timer_scope.cancel()
+
+    def _find(self, node: Node | str) -> NodeRunner:
+        name = node if isinstance(node, str) else getattr(node, "name", None)
+        runner = self.runners.get(name) if isinstance(name, str) else None
+        if runner is None or (isinstance(node, Node) and runner.node is not node):
+            raise UnknownNode(f"no node {name or node!r} here{nearest(str(name), self.runners)}")
+        return runner
+
+    async def _run_timer(self) -> None:
+        with self._timer_scope:
+            try:
+                await self.timer.run()
+            finally:
+                self.timer.close()
+
+    async def _make_safe(self, runner: NodeRunner) -> None:
+        with trio.CancelScope(shield=True):
+            await runner.enter_safe_state()
+
+
+def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:
+    """The first free name ``Class-1``, ``Class-2``, … for an unnamed node."""
+    names = set(taken)
+    number = 1
+    while (name := f"{cls.__name__}-{number}") in names:
+        number += 1
+    return name
+
+
+@contextlib.asynccontextmanager
+async def open_executor(
+    *,
+    limiter: trio.CapacityLimiter | None = None,
+    max_abandoned: int = 16,
+    stop_timeout: float = 10.0,
+    topics: Topics | None = None,
+) -> AsyncGenerator[AsyncIOExecutor, None]:
+    """Open an executor without a scheduler: spawn nodes, ask them to tick, read their results.
+
+    Leaving the block shuts every node down; an exception in the block, cancellation included,
+    forces what does not finish within its grace.
+
+    Arguments:
+        limiter: Tokens of the blocking pool; None: a `trio.CapacityLimiter` of 4.
+        max_abandoned: Threads that may be left behind before tokens are held back.
+        stop_timeout: Seconds the shutting down may take.
+        topics: Shared topics; None: new ones.
+    """
+    with LogThread() as log_thread:
+        async with trio.open_nursery() as nursery:
+            topics = Topics() if topics is None else topics
+            executor = AsyncIOExecutor(
+                nursery,
+                limiter=trio.CapacityLimiter(POOL_TOKENS) if limiter is None else limiter,
+                max_abandoned=max_abandoned,
+                topics=topics,
+                log_thread=log_thread,
+                on_stop=lambda reason: executor.call_on_loop(nursery.cancel_scope.cancel),
+            )
+            topics.start_clock(executor.clock)
+            executor.results  # noqa: B018 - keep results from the start
+            try:
+                yield executor
+            finally:
+                await executor.shutdown_all(stop_timeout)
+                executor.close()
+                topics.start_clock(None)

@@ -1,0 +1,714 @@
+"""The supervised task of one node: ``init``, tick after tick, ``shutdown``; again after a failure.
+
+The task is shielded: nothing outside cancels it. It leaves when its mailbox says Shutdown, and the
+only scope that ends what it awaits, besides time limits, is its `_life`: cancelled when the node
+failed in the background, or when its time to finish is over.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, assert_never
+
+import outcome
+import trio
+
+from ..errors import NodeExited, TickCancelled, TickTimedOut
+from ..health import Ledger, NodeState, NodeStatistics
+from ..logs import Throttle
+from ..messages import AsyncResult, Fence, Shutdown, Tick, TickStatus, current_fence
+from ..node import Hook, Hooks, Node, NodeOptions, Seat
+from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
+from ..timer import Alarm
+from .background import BackgroundTasks
+from .mailbox import Mailbox
+from .pool import OwnThread, ThreadCall
+from .worker import FAILURES, Worker
+
+if TYPE_CHECKING:
+    from .executor import AsyncIOExecutor
+
+__all__ = ["NodeRunner"]
+
+FINISH_GRACE = 0.5
+"""Seconds an async tick has to finish once the node was told to stop (its `shutdown_timeout` if
+that is less). A tick that waits for input, or for a thread, is cancelled at once."""
+
+THREAD_TICK_TIMEOUT = 30.0
+"""The ``tick_timeout`` of a ``def`` tick that has none of its own, in seconds."""
+
+
+class NodeRunner:
+    """Runs one node in an executor. Made by `AsyncIOExecutor`.
+
+    Arguments:
+        executor: Whose nursery, pool, timer and topics it uses.
+        node: The node.
+        name: The node's name.
+        hooks: The node's hooks.
+        options: Checked options.
+        ledger: The node's counters.
+        rebuild: Makes a fresh instance and finds its hooks, or None: the same instance again.
+    """
+
+    def __init__(
+        self,
+        executor: AsyncIOExecutor,
+        node: Node,
+        name: str,
+        hooks: Hooks,
+        options: NodeOptions,
+        ledger: Ledger,
+        rebuild: Callable[[], tuple[Node, Hooks]] | None,
+    ) -> None:
+        self.executor = executor
+        self.name = name
+        self.node = node
+        self.options = options
+        self.ledger = ledger
+        self.paused = False
+        self.failure: BaseException | None = None
+        self.fatal = False
+        self.init_error: BaseException | None = None
+        """What the latest ``init`` raised, or None."""
+        self.hook_errors: list[str] = []
+        self.shutdown_while_busy = False
+        self.phase = "waiting to start"
+        self.settled = trio.Event()
+        """Set when the first ``init`` has succeeded, or has failed and is its policy's business."""
+        self.done = trio.Event()
+        """Set when the node has left for good."""
+        self.seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
+        self.mailbox = Mailbox(
+            ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP
+        )
+        self._hooks = hooks
+        self._rebuild = rebuild
+        self._clock = executor.clock
+        self._state = NodeState.NEW
+        self._suspended = False
+        self._policy_state = options.failure_policy.start()
+        self._gate: trio.Event | None = None
+        self._life = trio.CancelScope()
+        self._grace: Alarm | None = None
+        self._probe_alarm: Alarm | None = None
+        self._throttle = Throttle()
+        self._miss_throttle = Throttle()
+        own = options.thread == "own" and hooks.uses_threads
+        self._own = OwnThread(name) if own else None
+        self._own_scope = trio.CancelScope(shield=True)
+        timeout = options.tick_timeout
+        self._worker = Worker(
+            name,
+            executor.pool,
+            executor.timer,
+            options.limiter or executor.pool.limiter,
+            self._own,
+            THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
+        )
+        self._timeout = None if timeout == "auto" else timeout
+        self._tasks = BackgroundTasks(
+            name, executor.nursery, executor.clean_context, self._background_failed
+        )
+        self._background_error: BaseException | None = None
+        self._sit_down()
+
+    def __repr__(self) -> str:
+        return f"<NodeRunner of {self.name!r}, {self.state.value}>"
+
+    # What others see and ask; on the loop unless it says otherwise
+
+    @property
+    def state(self) -> NodeState:
+        """What the node is doing; any thread."""
+        if self._worker.stuck is not None and self._state is not NodeState.FAILED:
+            return NodeState.STUCK
+        if self._state is not NodeState.RUNNING:
+            return self._state
+        call = self._worker.call
+        if call is not None and call.waits_for_thread:
+            return NodeState.WAITING_FOR_THREAD
+        if self.paused:
+            return NodeState.PAUSED
+        if self._suspended:
+            return NodeState.SUSPENDED
+        if self.mailbox.busy and self.seat.waiting_for is not None:
+            return NodeState.WAITING_FOR_INPUT
+        return NodeState.RUNNING
+
+    def statistics(self, rate: float | None = None) -> NodeStatistics:
+        """A snapshot; any thread."""
+        return self.ledger.snapshot(
+            name=self.name, state=self.state, rate=rate, critical=self.options.critical
+        )
+
+    def pause(self) -> None:
+        """Take no more ticks until `resume`; one in flight goes on."""
+        self.paused = True
+        self.mailbox.suspend()
+        self.seat.set_lenient(True)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self.paused = False
+        self._open_mailbox()
+
+    def leave(self, reason: str, gate: trio.Event | None = None) -> None:
+        """Tell the node to finish: one Shutdown message, and bounded time for what is in flight.
+
+        Arguments:
+            reason: For the log.
+            gate: Awaited before the node's ``shutdown``, if given.
+        """
+        if self.mailbox.leaving is not None:
+            return
+        self._gate = gate
+        self.mailbox.shut(Shutdown(reason=reason))
+        self._worker.fence.expire()
+        call = self._worker.call
+        if self._state is NodeState.BACKING_OFF:
+            self._life.cancel()
+        elif call is not None and call.waits_for_thread:
+            self._cut_short()
+        elif call is not None or self._worker.stuck is not None:
+            self._cut_short_in(self.options.shutdown_timeout)
+        elif self.mailbox.busy and self.seat.waiting_for is not None:
+            self._cut_short()
+        elif self.mailbox.busy or self._state is NodeState.STARTING:
+            self._cut_short_in(min(FINISH_GRACE, self.options.shutdown_timeout))
+
+    def force(self) -> None:
+        """Cancel whatever is in flight at once, and hurry the hooks."""
+        self.leave("forced stop")
+        if self._gate is not None:
+            self._gate.set()
+        self._worker.force(self._clock())
+        self._cut_short()
+        self._tasks.cancel()
+
+    def cancel_tick(self, tick: Tick) -> None:
+        """Settle a tick that was released and will never run."""
+        self._settle_cancelled(tick, self._clock())
+
+    async def enter_safe_state(self) -> None:
+        """Call the node's ``enter_safe_state``, if it has one."""
+        await self._run_hook(self._hooks.enter_safe_state)
+
+    def request_stop(self, reason: str) -> None:
+        """Stop the run; any thread."""
+        self.executor.request_stop(reason)
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        """Start a background task of the node; any thread."""
+        self.executor.call_on_loop(self._start_task, function, args)
+
+    # The task
+
+    async def run(self) -> None:
+        """Be the node's supervised task, until it leaves or has failed for good."""
+        with trio.CancelScope(shield=True):
+            try:
+                if self._own is not None:
+                    self.executor.nursery.start_soon(self._serve_own_thread, self._own)
+                await self._supervise()
+            finally:
+                self._finish()
+
+    async def _supervise(self) -> None:
+        while True:
+            decision = await self._live()
+            if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
+                break
+            self._enter(NodeState.BACKING_OFF, "backing off before its restart")
+            with self._life:
+                await trio.sleep(decision.delay)
+                await self._worker.wait_while_stuck()
+            self._life = trio.CancelScope()
+            if self.mailbox.leaving is not None:
+                break
+            self.ledger.restarts += 1
+        if isinstance(decision, (GiveUp, EndRun)):
+            self._enter(NodeState.FAILED, "failed for good")
+            self.fatal = isinstance(decision, EndRun) or self.options.critical
+        else:
+            self._enter(NodeState.STOPPED, "stopped")
+
+    async def _live(self) -> Decision | None:
+        """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
+        self._background_error = None
+        self._renew_fence()
+        self._enter(NodeState.STARTING, "in init")
+        self.init_error = error = await self._initialise()
+        self.settled.set()
+        if error is None:
+            decision = await self._serve()
+        else:
+            decision = await self._init_failed(error)
+        await self._tasks.end()
+        if error is not None:
+            return decision
+        if isinstance(decision, (GiveUp, EndRun)):
+            await self._run_hook(self._hooks.enter_safe_state)
+        if self._gate is not None:
+            self.phase = "waiting for its turn to shut down"
+            await self._gate.wait()
+        self.shutdown_while_busy |= self._worker.stuck is not None
+        await self._run_hook(self._hooks.shutdown)
+        return decision
+
+    async def _initialise(self) -> BaseException | None:
+        try:
+            if self.ledger.restarts and self._rebuild is not None:
+                self._replace(*self._rebuild())
+        except FAILURES as error:
+            return error
+        hook = self._hooks.init
+        if hook is None:
+            return None
+        error = None
+        life = self._life
+        with life:
+            error = await self._worker.call_hook(
+                hook, self.options.init_timeout, on_late=self._undo_late_init
+            )
+        self._life = trio.CancelScope()
+        if life.cancelled_caught:
+            return self._background_error or TickCancelled(
+                f"init of node {self.name!r} was cancelled"
+            )
+        return error
+
+    async def _init_failed(self, error: BaseException) -> Decision | None:
+        decision: Decision | None = None
+        with self._life:
+            await self._worker.wait_while_stuck()
+            if self.mailbox.leaving is None:
+                decision = await self._judge(error, "init")
+        self._life = trio.CancelScope()
+        # A node that is not initialised cannot tick on: it tries again.
+        if isinstance(decision, Continue):
+            return Rebuild(1.0)
+        if isinstance(decision, Suspend):
+            return Rebuild(decision.delay)
+        return decision
+
+    async def _serve(self) -> Decision | None:
+        """Tick until told to leave, or until a failure ends this incarnation."""
+        self._enter(NodeState.RUNNING, "ticking")
+        decision: Decision | None = None
+        mailbox = self.mailbox
+        receive = mailbox.receive
+        tick = self._tick_on_loop if self._hooks.tick.is_async else self._tick_in_thread
+        for topic in self.options.on:
+            self.seat.subscription(topic).notify(self._arrived)
+        self._open_mailbox()
+        with self._life:
+            while True:
+                message = await receive()
+                if mailbox.leaving is not None or isinstance(message, Shutdown):
+                    if isinstance(message, Tick):
+                        self.cancel_tick(message)
+                    break
+                mailbox.taken()
+                decision = await tick(message)
+                if decision is not None:
+                    break
+                mailbox.done()
+        self._life = trio.CancelScope()
+        mailbox.close()
+        self._suspended = False
+        self.seat.set_lenient(True)
+        for topic in self.options.on:
+            self.seat.subscription(topic).notify(None)
+        if mailbox.leaving is not None:
+            return None
+        if decision is None and self._background_error is not None:
+            decision = await self._judge(self._background_error, "a background task")
+            if isinstance(decision, (Continue, Suspend)):  # the tasks are gone: start them again
+                decision = Rebuild(decision.delay if isinstance(decision, Suspend) else 0.0)
+        return decision
+
+    def _finish(self) -> None:
+        for tick in self.mailbox.empty():
+            self.cancel_tick(tick)
+        self._worker.fence.close()
+        self.seat.over = True
+        self.seat.leave()
+        if self._own is not None:
+            self._own.finish()
+            if not self._own.is_free:
+                self._own_scope.cancel()
+        self.phase = "done"
+        self.settled.set()
+        self.done.set()
+        self.executor.node_left(self)
+
+    # Ticks
+
+    async def _tick_on_loop(self, tick: Tick) -> Decision | None:
+        self._turn_page(tick)
+        timeout = self._timeout
+        started = self._clock()
+        try:
+            if timeout is None:
+                value = await self._hooks.tick.call()
+            else:
+                with trio.CancelScope(deadline=started + timeout) as scope:
+                    value = await self._hooks.tick.call()
+                if scope.cancelled_caught:
+                    return await self._timed_out(tick, started, timeout)
+        except FAILURES as error:
+            return await self._failed(tick, started, self._clock(), error)
+        except trio.Cancelled:
+            self._cancelled(tick, started)
+            raise
+        except BaseExceptionGroup as group:
+            cancelled, errors = group.split(trio.Cancelled)
+            if cancelled is None:
+                return await self._failed(tick, started, self._clock(), group)
+            if errors is None:
+                self._cancelled(tick, started)
+            else:  # it raised while it was being cancelled
+                await self._failed(tick, started, self._clock(), errors)
+            raise cancelled from None
+        self._succeeded(tick, started, self._clock(), value)
+        return None
+
+    async def _tick_in_thread(self, tick: Tick) -> Decision | None:
+        self._turn_page(tick)
+        released = self._clock()
+        try:
+            call = await self._worker.call_tick(self._hooks.tick)
+        except RuntimeError as error:  # no thread could be started
+            return await self._failed(tick, released, self._clock(), error)
+        if call.waits_for_thread:
+            self.cancel_tick(tick)
+            return None
+        self.ledger.waits.record(call.started - call.queued_at)
+        result = call.result
+        if result is None:
+            return await self._abandoned(call, tick)
+        if isinstance(result, outcome.Value):
+            self._succeeded(tick, call.started, call.ended, result.value)
+            return None
+        if isinstance(result.error, TickCancelled) and self._worker.fence.expired:
+            self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
+            return None
+        return await self._failed(tick, call.started, call.ended, result.error)
+
+    async def _abandoned(self, call: ThreadCall, tick: Tick) -> Decision | None:
+        ended = call.abandoned_at
+        if call.timed_out:
+            text = f"ran longer than its tick_timeout of {self._thread_timeout:g} s"
+        else:
+            text = f"still ran {ended - call.started:.3g} s after its start, at the stop"
+        error = TickTimedOut(
+            f"tick {tick.seq} of node {self.name!r} {text}; its thread was left behind"
+        )
+        self.ledger.abandon(tick.scheduled, call.started, ended)
+        self._emit(tick, TickStatus.ABANDONED, call.started, ended, None, error)
+        if self.mailbox.leaving is not None:
+            return None
+        self.mailbox.suspend()
+        self.seat.set_lenient(True)
+        self.phase = "stuck: its thread has not returned"
+        if self.mailbox.end_turn is not None:
+            self.mailbox.end_turn()
+        await self._worker.wait_while_stuck()
+        self.phase = "ticking"
+        self._renew_fence()
+        decision = await self._go_on_after(error, tick)
+        if decision is None and not self._suspended:
+            self._open_mailbox()
+        return decision
+
+    async def _timed_out(self, tick: Tick, started: float, timeout: float) -> Decision | None:
+        ended = self._clock()
+        self.ledger.time_out(tick.scheduled, started, ended)
+        self._renew_fence()
+        error = TickTimedOut(
+            f"tick {tick.seq} of node {self.name!r} took longer than its tick_timeout of "
+            f"{timeout:g} s and was cancelled"
+        )
+        self._emit(tick, TickStatus.TIMED_OUT, started, ended, None, error)
+        return await self._go_on_after(error, tick)
+
+    async def _failed(
+        self, tick: Tick, started: float, ended: float, error: BaseException
+    ) -> Decision | None:
+        self.ledger.fail(tick.scheduled, started, ended)
+        self._emit(tick, TickStatus.ERROR, started, ended, None, error)
+        if _is_interrupt(error):
+            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
+            return None
+        return await self._go_on_after(error, tick)
+
+    def _cancelled(self, tick: Tick, started: float) -> None:
+        """An async tick was cancelled and has unwound; what it left behind is fenced off."""
+        self._renew_fence()
+        self._settle_cancelled(tick, started)
+
+    def _succeeded(self, tick: Tick, started: float, ended: float, value: Any) -> None:
+        self.ledger.succeed(tick.scheduled, started, ended)
+        self._emit(tick, TickStatus.OK, started, ended, value, None)
+        if self._policy_state.streak:
+            self._policy_state = self.options.failure_policy.succeeded(self._policy_state, ended)
+        deadline = self.options.deadline
+        if deadline is not None and ended > tick.scheduled + deadline:
+            self.ledger.deadline_missed += 1
+            self._missed(
+                f"ended {ended - tick.scheduled:.3g} s after its release, past its deadline"
+            )
+
+    def _settle_cancelled(self, tick: Tick, started: float) -> None:
+        self.ledger.cancel()
+        error = TickCancelled(f"tick {tick.seq} of node {self.name!r} was cancelled")
+        self._emit(tick, TickStatus.CANCELLED, started, self._clock(), None, error)
+
+    def _emit(
+        self,
+        tick: Tick,
+        status: TickStatus,
+        started: float,
+        ended: float,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
+        executor = self.executor
+        if executor.is_observed:
+            executor.publish(
+                AsyncResult(
+                    node=self.name,
+                    seq=tick.seq,
+                    status=status,
+                    scheduled=tick.scheduled,
+                    started=started,
+                    duration=ended - started,
+                    value=value,
+                    error=error,
+                )
+            )
+
+    def _turn_page(self, tick: Tick) -> None:
+        seat = self.seat
+        latest = seat.tick
+        if latest is not None:
+            seat.previous = latest.scheduled
+        seat.tick = tick
+
+    # Failures
+
+    async def _go_on_after(self, error: BaseException, tick: Tick) -> Decision | None:
+        """None if the node ticks on, else the decision that ends this incarnation."""
+        where = f"tick {tick.seq}"
+        if self.mailbox.leaving is not None:
+            self._note(error, where)
+            return None
+        decision = await self._judge(error, where)
+        if isinstance(decision, Continue):
+            return None
+        if isinstance(decision, Suspend):
+            self._suspend(decision.delay)
+            return None
+        return decision
+
+    async def _judge(self, error: BaseException, where: str) -> Decision:
+        """Count a failure, log it, tell the node, ask the policy."""
+        self._note(error, where)
+        if self._hooks.on_error is not None:
+            await self._run_hook(self._hooks.on_error, error)
+            await self._worker.wait_while_stuck()
+        policy = self.options.failure_policy
+        self._policy_state, decision = policy.failed(
+            self._policy_state, self._clock(), self.executor.random()
+        )
+        if isinstance(decision, (GiveUp, EndRun)):
+            if not isinstance(error, (Exception, BaseExceptionGroup)):
+                exited = NodeExited(f"node {self.name!r} raised {error!r}")
+                exited.__cause__ = error
+                error = exited
+            error.add_note(
+                f"in node {self.name!r}, {where}, {policy.describe(self._policy_state)}"
+            )
+            self.failure = error
+        return decision
+
+    def _note(self, error: BaseException, where: str) -> None:
+        ledger = self.ledger
+        ledger.failures += 1
+        ledger.last_error = text = _text_of(error)
+        held_back = self._throttle.admit(self._clock())
+        if held_back is not None:
+            more = f" ({held_back} more failures since the last report)" if held_back else ""
+            self.executor.log.error(
+                "node %r failed in %s%s\n%s", self.name, where, more, text.rstrip()
+            )
+
+    async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
+        """Run a hook whose failure is noted and changes nothing else."""
+        if hook is None:
+            return
+        self.phase = f"in {hook.name}"
+        if hook.name == "shutdown":
+            self._state = NodeState.STOPPING
+        error = await self._worker.call_hook(hook, self.options.shutdown_timeout, args)
+        if error is not None:
+            self.ledger.observer_errors += 1
+            self.ledger.last_error = text = _text_of(error)
+            self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text}")
+            self.executor.log.error(
+                "node %r: %s failed\n%s", self.name, hook.name, text.rstrip()
+            )
+
+    def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
+        """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
+        shutdown = self._hooks.shutdown
+        if shutdown is None or not isinstance(result, outcome.Value):
+            return
+        if shutdown.is_async:
+            self.executor.log.error(
+                "node %r: init succeeded after it had been given up, and its async shutdown "
+                "cannot run in init's thread; make both def or both async",
+                self.name,
+            )
+            return
+        undone = outcome.capture(shutdown.call)
+        if isinstance(undone, outcome.Error):
+            self.executor.log.error(
+                "node %r: shutdown after a late init failed\n%s",
+                self.name,
+                _text_of(undone.error),
+            )
+
+    # Missing and suspension
+
+    def _overrun(self) -> None:
+        self._missed("is still busy at its next release")
+
+    def _missed(self, what: str) -> None:
+        match self.options.on_miss:
+            case Miss.SKIP | Miss.CATCH_UP:
+                return
+            case Miss.WARN:
+                held_back = self._miss_throttle.admit(self._clock())
+                if held_back is not None:
+                    self.executor.log.warning(
+                        "node %r %s (%d more since the last report)", self.name, what, held_back
+                    )
+            case Miss.SAFE_MODE:
+                self.executor.make_safe(self)
+            case Miss.STOP:
+                self.request_stop(f"node {self.name!r} {what}")
+            case unknown:
+                assert_never(unknown)
+
+    def _suspend(self, seconds: float) -> None:
+        self._suspended = True
+        self.mailbox.suspend()
+        self.seat.set_lenient(True)
+        if self._probe_alarm is None:
+            self._probe_alarm = self.executor.timer.alarm(self._probe)
+        self._probe_alarm.set(self._clock() + seconds)
+
+    def _probe(self, now: float) -> None:
+        self._suspended = False
+        self._open_mailbox()
+
+    def _open_mailbox(self) -> None:
+        """Take ticks, if nothing speaks against it."""
+        if (
+            self._state is NodeState.RUNNING
+            and self._worker.stuck is None
+            and not self.paused
+            and not self._suspended
+        ):
+            self.seat.set_lenient(False)
+            self.mailbox.open(self._clock())
+
+    def _arrived(self, count: int) -> None:
+        """Messages came in on an ``on`` topic: one tick, the others coalesce with it."""
+        self.mailbox.post(self._clock(), count)
+
+    # Leaving
+
+    def _cut_short_in(self, seconds: float) -> None:
+        if self._grace is None:
+            self._grace = self.executor.timer.alarm(lambda now: self._cut_short())
+        self._grace.set(self._clock() + seconds)
+
+    def _cut_short(self) -> None:
+        self._worker.cancel()
+        self._life.cancel()
+
+    # Background tasks
+
+    def _start_task(
+        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        if self.mailbox.leaving is not None or self.done.is_set():
+            self.executor.log.warning(
+                "node %r is stopping: background task %r was not started", self.name, function
+            )
+        else:
+            self._tasks.start(function, args)
+
+    def _background_failed(self, error: BaseException) -> None:
+        if _is_interrupt(error):
+            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
+        elif self._background_error is None and self.mailbox.leaving is None:
+            self._background_error = error
+            self._cut_short()
+        else:
+            self._note(error, "a background task")
+
+    # The node's own things
+
+    def _enter(self, state: NodeState, phase: str) -> None:
+        self._state = state
+        self.phase = phase
+
+    @property
+    def _thread_timeout(self) -> float:
+        timeout = self.options.tick_timeout
+        return THREAD_TICK_TIMEOUT if timeout == "auto" or timeout is None else timeout
+
+    async def _serve_own_thread(self, own: OwnThread) -> None:
+        with self._own_scope:
+            await own.serve()
+
+    def _renew_fence(self) -> None:
+        self._worker.fence.close()
+        fence = self._worker.fence = Fence(self.name)
+        if self.mailbox.leaving is not None:
+            fence.expire()
+        current_fence.set(fence)
+
+    def _sit_down(self) -> None:
+        options, seat = self.options, self.seat
+        for pub in options.pubs:
+            self.executor.topics.declare(pub)
+        for sub in options.subs:
+            seat.join(sub)
+        for topic in options.on:
+            seat.subscription(topic)
+        self.node.name = self.name
+        self.node._seat = seat
+
+    def _replace(self, node: Node, hooks: Hooks) -> None:
+        node.name = self.name
+        node._seat = self.seat
+        self.node._seat = None
+        self.node, self._hooks = node, hooks
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_is_interrupt(e) for e in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,111 @@
+"""A node's place in a run: its topics, its clock, its current tick. The node sees nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from ..logs import LogThread
+from ..messages import Tick
+from ..topics import Hub, Sub, Subscription, Topics
+
+__all__ = ["Engine", "Seat"]
+
+
+class Engine(Protocol):
+    """What a node may ask of the engine that runs it; any thread."""
+
+    def request_stop(self, reason: str) -> None:
+        """Stop the run."""
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
+    ) -> None:
+        """Start a background task of the node."""
+
+
+class Seat:
+    """Connects one node to a set of topics.
+
+    Attributes:
+        topics: The topics of the robot.
+        clock: Seconds on the run's clock.
+        engine: Runs the node; None on a bench.
+        period: Seconds between ticks, 0.0 for a node without a rate.
+        tick: The current or latest tick.
+        previous: The instant the tick before that was scheduled, or None.
+        waiting_for: The topic the node awaits, or None.
+        over: Whether the run has ended; every later send is refused.
+    """
+
+    __slots__ = (
+        "_hubs",
+        "_lock",
+        "_subscriptions",
+        "clock",
+        "engine",
+        "log_thread",
+        "over",
+        "period",
+        "previous",
+        "tick",
+        "topics",
+        "waiting_for",
+    )
+
+    def __init__(
+        self,
+        topics: Topics,
+        clock: Callable[[], float],
+        engine: Engine | None = None,
+        log_thread: LogThread | None = None,
+    ) -> None:
+        self.topics = topics
+        self.clock = clock
+        self.engine = engine
+        self.log_thread = log_thread
+        self.period = 0.0
+        self.tick: Tick | None = None
+        self.previous: float | None = None
+        self.waiting_for: str | None = None
+        self.over = False
+        self._hubs: dict[str, Hub[Any]] = {}
+        self._subscriptions: dict[str, Subscription[Any]] = {}
+        self._lock = threading.Lock()
+
+    def hub(self, topic: str) -> Hub[Any]:
+        """The hub of a topic."""
+        try:
+            return self._hubs[topic]
+        except KeyError:
+            hub = self._hubs[topic] = self.topics.hub(topic)
+            return hub
+
+    def subscription(self, topic: str) -> Subscription[Any]:
+        """The node's subscription to a topic, joined now if it was not declared."""
+        try:
+            return self._subscriptions[topic]
+        except KeyError:
+            return self.join(Sub(topic))
+
+    def join(self, sub: Sub) -> Subscription[Any]:
+        """Join a topic as declared, once."""
+        with self._lock:
+            found = self._subscriptions.get(sub.topic)
+            if found is None:
+                hub = self.hub(sub.topic)
+                found = hub.subscribe(sub.capacity, sub.overflow)
+                self._subscriptions[sub.topic] = found
+            return found
+
+    def set_lenient(self, lenient: bool) -> None:
+        """Whether BLOCK topics stop waiting for this node."""
+        for subscription in tuple(self._subscriptions.values()):
+            subscription.set_lenient(lenient)
+
+    def leave(self) -> None:
+        """Leave all topics."""
+        for subscription in tuple(self._subscriptions.values()):
+            subscription.close()
+        self._subscriptions.clear()

@@ -1,0 +1,16 @@
+"""The scheduler: rates, policies, live control, reports, and the ways to run a robot."""
+
+from .async_scheduler import AsyncScheduler
+from .background import background
+from .report import NodeFailure, RunReport, SchedulerStatistics
+from .scheduler import Scheduler, run
+
+__all__ = [
+    "AsyncScheduler",
+    "NodeFailure",
+    "RunReport",
+    "Scheduler",
+    "SchedulerStatistics",
+    "background",
+    "run",
+]

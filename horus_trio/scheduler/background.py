@@ -1,0 +1,78 @@
+"""The engine in a thread of its own, for notebooks, GUIs and asyncio programs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import outcome
+import trio
+
+from ..node import Node
+from .report import RunReport
+from .scheduler import Scheduler
+
+__all__ = ["background"]
+
+
+@contextlib.contextmanager
+def background(
+    nodes: Scheduler | Node | Callable[[], Node] | Iterable[Node | Callable[[], Node]],
+    **options: Any,
+) -> Iterator[Scheduler]:
+    """Run nodes in a thread while inside: ``with background(nodes) as scheduler:``.
+
+    Inside, every node is initialised, and the scheduler can be used from this thread: topics,
+    statistics, live control. Leaving stops the robot and waits for it; its report is in
+    ``scheduler.report``.
+
+    Arguments:
+        nodes: A node, several of them, or a `Scheduler`.
+        options: Of the `Scheduler` that is made for them.
+
+    Raises:
+        RunFailed: On leaving (or entering), if the run failed.
+    """
+    made_here = not isinstance(nodes, Scheduler)
+    scheduler = nodes if isinstance(nodes, Scheduler) else Scheduler(**options)
+    if not isinstance(nodes, Scheduler):
+        single = isinstance(nodes, Node) or callable(nodes)
+        for node in (nodes,) if single else nodes:  # type: ignore[union-attr]
+            scheduler.add(node)  # type: ignore[arg-type]
+    elif options:
+        raise TypeError("background(scheduler, …): options are the scheduler's own; pass them there")
+    ready = threading.Event()
+    ended: list[outcome.Outcome[RunReport]] = []
+
+    async def main() -> RunReport:
+        return await scheduler.run(task_status=_Ready(ready))
+
+    def engine() -> None:
+        ended.append(outcome.capture(trio.run, main))
+        ready.set()
+
+    thread = threading.Thread(target=engine, name=f"horus_trio {scheduler.name}", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if not ended:
+            yield scheduler
+    finally:
+        scheduler.stop("its background block was left")
+        thread.join()
+        if made_here:
+            scheduler._release_nodes()
+    ended[0].unwrap()
+
+
+class _Ready:
+    """A `trio.TaskStatus` that tells another thread."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def started(self, value: None = None) -> None:
+        """The robot is initialised."""
+        self._event.set()

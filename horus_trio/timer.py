@@ -1,0 +1,257 @@
+"""The metronome's timer: one heap of alarms, one precise source of wake-ups.
+
+Trio's own deadlines end on whole milliseconds (the time-out of ``epoll_wait``). On Linux, under
+Trio's own clock, the timer waits on a timerfd instead, which the kernel fires to the microsecond;
+under any other clock (a virtual one) and on other systems it sleeps in Trio. One task serves all
+alarms, and alarms that fall due together ring in the order ``(when, order, age)``.
+
+A `Grid` gives the instants of a rate: ``start + n / rate``, multiplied and never accumulated, so
+rounding does not add up and a stall leaves the later instants where they were.
+"""
+
+from __future__ import annotations
+
+import abc
+import ctypes
+import errno
+import heapq
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["Alarm", "Grid", "Timer"]
+
+
+class Grid:
+    """The release instants of a rate.
+
+    Arguments:
+        start: Instant of release 0, in seconds.
+        rate: Releases a second, in Hz.
+    """
+
+    __slots__ = ("rate", "start")
+
+    def __init__(self, start: float, rate: float) -> None:
+        self.start = start
+        self.rate = rate
+
+    def point(self, n: int) -> float:
+        """The instant of release `n`."""
+        return self.start + n / self.rate
+
+    def index(self, now: float) -> int:
+        """The latest release at or before `now`; -1 before the first."""
+        if now < self.start:
+            return -1
+        n = int((now - self.start) * self.rate)
+        # The product may round to either side of a grid point; the points themselves decide.
+        while self.point(n + 1) <= now:
+            n += 1
+        while n >= 0 and self.point(n) > now:
+            n -= 1
+        return n
+
+
+class Alarm:
+    """A call at an instant; `set` it again and again. Made by `Timer.alarm`."""
+
+    __slots__ = ("_age", "_pending", "_timer", "order", "ring", "when")
+
+    def __init__(self, timer: Timer, ring: Callable[[float], None], order: float, age: int) -> None:
+        self._timer = timer
+        self._age = age
+        self._pending = math.inf  # the earliest heap item that stands for this alarm
+        self.ring = ring
+        self.order = order
+        self.when = math.inf
+
+    def set(self, when: float) -> None:
+        """Ring at `when` (seconds on Trio's clock) instead of whenever it was set before."""
+        self.when = when
+        # A later instant needs no heap work: the pending item finds out when it comes up. So an
+        # alarm that is moved on before it rings, as a time limit is, costs one store.
+        if when < self._pending:
+            self._pending = when
+            self._timer._push(when, self)
+
+    def clear(self) -> None:
+        """Do not ring."""
+        self.when = math.inf
+
+
+class Timer:
+    """One heap, one wake-up source, any number of alarms. Belongs to one Trio run."""
+
+    def __init__(self) -> None:
+        self._clock = trio.lowlevel.current_clock()
+        self._heap: list[tuple[float, float, int, Alarm]] = []
+        self._ages = 0
+        self._ringing = False
+        self._source: _Source = _open_source(self._clock)
+        self._wake_ups = 0
+
+    @property
+    def source(self) -> str:
+        """What wakes the timer: ``timerfd`` or ``trio.sleep``."""
+        return self._source.name
+
+    @property
+    def wake_ups(self) -> int:
+        """How often the timer has been woken."""
+        return self._wake_ups
+
+    def alarm(self, ring: Callable[[float], None], *, order: float = 0.0) -> Alarm:
+        """A new alarm, not set. `ring` is called on the loop with the current time.
+
+        Arguments:
+            ring: Must not raise and must not block.
+            order: Alarms due at one instant ring in this order, then in order of creation.
+        """
+        self._ages += 1
+        return Alarm(self, ring, order, self._ages)
+
+    def _push(self, when: float, alarm: Alarm) -> None:
+        heap = self._heap
+        item = (when, alarm.order, alarm._age, alarm)
+        heapq.heappush(heap, item)
+        if heap[0] is item and not self._ringing:
+            self._source.arm(when)
+
+    async def run(self) -> None:
+        """Ring alarms until cancelled."""
+        heap = self._heap
+        now_of = self._clock.current_time
+        source = self._source
+        while True:
+            await source.wait()
+            self._wake_ups += 1
+            self._ringing = True  # arm once, after all that is due has rung
+            now = now_of()
+            while heap and heap[0][0] <= now:
+                when, _, _, alarm = heapq.heappop(heap)
+                if when != alarm._pending:
+                    continue  # an earlier item has stood in for this one
+                alarm._pending = math.inf
+                if alarm.when <= now:
+                    alarm.when = math.inf
+                    alarm.ring(now)
+                elif alarm.when < math.inf:
+                    alarm.set(alarm.when)
+            self._ringing = False
+            source.arm(heap[0][0] if heap else math.inf)
+
+    def close(self) -> None:
+        """Give the descriptor back. Idempotent."""
+        self._source.close()
+
+
+class _Source(abc.ABC):
+    """Wakes one task at the instant it is armed for."""
+
+    name: str
+
+    @abc.abstractmethod
+    def arm(self, when: float) -> None:
+        """Wake at `when` and at no other time; infinity disarms."""
+
+    @abc.abstractmethod
+    async def wait(self) -> None:
+        """Return when the armed instant has come. A checkpoint."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release what the source holds."""
+
+
+class _SleepSource(_Source):
+    """Trio's own deadlines: right under every clock, on whole milliseconds under the real one."""
+
+    name = "trio.sleep"
+
+    def __init__(self) -> None:
+        self._when = math.inf
+        self._scope: trio.CancelScope | None = None
+
+    def arm(self, when: float) -> None:
+        self._when = when
+        if self._scope is not None:
+            self._scope.deadline = when
+
+    async def wait(self) -> None:
+        with trio.CancelScope(deadline=self._when) as self._scope:
+            await trio.sleep_forever()
+        self._scope = None
+
+    def close(self) -> None:
+        pass
+
+
+class _TimerFd(_Source):
+    """A Linux timerfd. Arming also clears its readiness, so it is never read."""
+
+    name = "timerfd"
+
+    def __init__(self, clock: trio.abc.Clock) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._set_time = self._libc.timerfd_settime
+        self.fd = self._libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"timerfd_create: {os.strerror(code)}")
+        # Trio's clock is CLOCK_MONOTONIC plus a constant.
+        self._offset = clock.current_time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+        self._spec = _TimerSpec()
+        self._spec_ref = ctypes.byref(self._spec)
+
+    def arm(self, when: float) -> None:
+        spec = self._spec
+        if when == math.inf:
+            spec.seconds = spec.nanoseconds = 0
+        else:
+            # All zero would disarm: an instant in the past is 1 ns after the clock's beginning.
+            at = max(when - self._offset, 1e-9)
+            spec.seconds = int(at)
+            spec.nanoseconds = int((at % 1.0) * 1e9) or (0 if spec.seconds else 1)
+        if self._set_time(self.fd, _ABSOLUTE, self._spec_ref, None):
+            code = ctypes.get_errno()
+            raise OSError(code, f"timerfd_settime: {os.strerror(code)}")
+
+    async def wait(self) -> None:
+        await trio.lowlevel.wait_readable(self.fd)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+
+
+class _TimerSpec(ctypes.Structure):
+    _fields_ = (
+        ("interval_seconds", ctypes.c_long),
+        ("interval_nanoseconds", ctypes.c_long),
+        ("seconds", ctypes.c_long),
+        ("nanoseconds", ctypes.c_long),
+    )
+
+
+def _open_source(clock: trio.abc.Clock) -> _Source:
+    """The most precise source there is; a timerfd only where Trio's clock is the real one.
+
+    Under a virtual clock with autojump, a task that waits on a descriptor counts as idle, so
+    virtual time would run away from a timerfd.
+    """
+    if sys.platform == "linux" and type(clock).__name__ == "SystemClock":
+        try:
+            return _TimerFd(clock)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOSYS, errno.EINVAL):
+                raise
+    return _SleepSource()

@@ -1,0 +1,72 @@
+"""What a node declares about its topics: `Sub` and `Pub`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from ..errors import ConfigurationError
+from .subscription import Overflow
+
+__all__ = ["Pub", "Sub"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """A topic a node reads.
+
+    Arguments:
+        topic: Name of the topic.
+        type: Class of its messages; None takes any.
+        capacity: Messages that may wait.
+        overflow: What happens to one more.
+        max_age: Seconds after which the latest message counts as stale; None: never.
+        on_stale: Called with the topic's name when it has become stale.
+    """
+
+    topic: str
+    _: KW_ONLY
+    type: type[Any] | None = None
+    capacity: int = 64
+    overflow: Overflow = Overflow.DROP_OLDEST
+    max_age: float | None = None
+    on_stale: Callable[[str], object] | None = None
+
+    def __post_init__(self) -> None:
+        check_topic(self.topic)
+        if self.max_age is not None and not 0 < self.max_age < math.inf:
+            raise ConfigurationError(
+                f"Sub({self.topic!r}): max_age is {self.max_age!r}, "
+                "expected a finite number of seconds above 0, or None"
+            )
+        if self.on_stale is not None and not callable(self.on_stale):
+            raise ConfigurationError(
+                f"Sub({self.topic!r}): on_stale is {self.on_stale!r}, expected a function"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Pub:
+    """A topic a node writes.
+
+    Arguments:
+        topic: Name of the topic.
+        type: Class of its messages; anything else is refused when sent. None takes any.
+        latch: Whether a new subscription begins with the latest message.
+    """
+
+    topic: str
+    _: KW_ONLY
+    type: type[Any] | None = None
+    latch: bool = False
+
+    def __post_init__(self) -> None:
+        check_topic(self.topic)
+
+
+def check_topic(name: object) -> None:
+    """Raise `ConfigurationError` unless `name` is a printable, non-empty str."""
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ConfigurationError(f"topic name {name!r}: expected a printable, non-empty str")

@@ -1,0 +1,326 @@
+"""A topic with any number of publishers and subscriptions, in any threads.
+
+A publish is one instant: under the hub's lock it gets its number and enters every subscription, or
+none. Whom to wake is decided under the lock; waking happens after it.
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import outcome
+import trio
+
+from ..errors import ConfigurationError, MessageTypeError
+from ..messages import Fence, current_fence
+from .bell import Bell, Ringer, current_bell
+from .subscription import Overflow, Subscription, SubscriptionStatistics, _ring
+
+__all__ = ["Hub", "HubStatistics"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStatistics:
+    """A topic at one instant.
+
+    Attributes:
+        name: The topic.
+        sent: Messages published.
+        received: Messages taken out, over all present subscriptions.
+        dropped: Messages lost to overflow rules, over all present subscriptions.
+        depth: Messages waiting, over all present subscriptions.
+        senders_waiting: Tasks waiting in `Hub.send_async`.
+        subscriptions: Each subscription's own counters.
+    """
+
+    name: str
+    sent: int
+    received: int
+    dropped: int
+    depth: int
+    senders_waiting: int
+    subscriptions: tuple[SubscriptionStatistics, ...]
+
+
+class Hub(Generic[T]):
+    """A topic: whatever is sent reaches every subscription.
+
+    Messages travel by reference, so neither side may change one after it was sent.
+
+    Arguments:
+        name: Printable, not empty.
+        message_type: If given, `send` refuses what is not an instance of it.
+        latch: Whether a new subscription begins with the latest message.
+    """
+
+    def __init__(
+        self, name: str, message_type: type[T] | None = None, latch: bool = False
+    ) -> None:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ConfigurationError(f"topic name {name!r}: expected a printable, non-empty str")
+        if message_type is not None and not isinstance(message_type, type):
+            raise ConfigurationError(
+                f"topic {name!r}: message_type is {message_type!r}, expected a class or None"
+            )
+        self._name = name
+        self.message_type = message_type
+        self.latch = latch
+        self._lock = threading.Lock()
+        self._published = 0
+        self._subscriptions: tuple[Subscription[T], ...] = ()
+        self._blocking: tuple[Subscription[T], ...] = ()
+        self._senders: collections.OrderedDict[_Sender[T], None] = collections.OrderedDict()
+        self._closed = False
+        self._clock: Callable[[], float] | None = None
+        self._latest: list[T] = []  # none or one message: None is a message too
+        self._latest_at = math.nan
+
+    def __repr__(self) -> str:
+        return (
+            f"<Hub {self._name!r}, {self._published} sent, "
+            f"{len(self._subscriptions)} subscription(s){', closed' if self._closed else ''}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The topic's name."""
+        return self._name
+
+    def send(self, data: T) -> int:
+        """Publish; any thread, never waits, not a checkpoint.
+
+        Returns:
+            How many subscriptions took the message; a full one may have dropped it.
+
+        Raises:
+            MessageTypeError: `data` is not of the topic's type.
+            TickAbandoned: The calling tick was abandoned, or its run is over.
+            trio.ClosedResourceError: The hub was closed.
+        """
+        if self.message_type is not None:
+            self._check_type(data)
+        fence = current_fence.get()
+        if fence is None:
+            return self.publish(data)
+        with fence.lock:
+            if fence.closed:
+                fence.refuse()
+            with self._lock:
+                taken, ringers = self._publish(data)
+        if ringers:
+            _ring(ringers)
+        return taken
+
+    def publish(self, data: T) -> int:
+        """`send` without asking for the type or the fence: the engine's own messages."""
+        with self._lock:
+            taken, ringers = self._publish(data)
+        if ringers:
+            _ring(ringers)
+        return taken
+
+    @property
+    def has_subscriptions(self) -> bool:
+        """Whether anybody listens; may have changed before the caller looks at it."""
+        return bool(self._subscriptions)
+
+    async def send_async(self, data: T) -> int:
+        """Wait until every `Overflow.BLOCK` subscription has room, first come first served; publish.
+
+        A checkpoint. Cancelled, the message has not been published.
+
+        Returns:
+            How many subscriptions took the message.
+
+        Raises:
+            MessageTypeError, TickAbandoned, trio.ClosedResourceError: As `send`.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._blocking:
+            taken = self.send(data)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return taken
+        if self.message_type is not None:
+            self._check_type(data)
+        fence = current_fence.get()
+        sender = _Sender(self, data, fence, current_bell())
+        if fence is not None:
+            fence.on_close(sender.withdraw)
+        try:
+            with self._lock:
+                self._refuse_if_closed()
+                self._senders[sender] = None
+                ringers = self._admit()
+                admitted = sender.result
+                if admitted is not None:
+                    sender.task = None  # no need to wake itself
+            _ring(ringers)
+            if admitted is None:
+                taken = await trio.lowlevel.wait_task_rescheduled(sender.abort)
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                taken = admitted.unwrap()
+        finally:
+            if fence is not None:
+                fence.forget(sender.withdraw)
+        return taken
+
+    def subscribe(
+        self, capacity: int = 1024, overflow: Overflow = Overflow.DROP_OLDEST
+    ) -> Subscription[T]:
+        """Join: receive what is published from now on (and the latest message of a latched topic).
+
+        Arguments:
+            capacity: Messages that may wait, 1 or more.
+            overflow: What happens to one more.
+        """
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+            raise ConfigurationError(
+                f"topic {self._name!r}: capacity is {capacity!r}, expected a whole number above 0"
+            )
+        if not isinstance(overflow, Overflow):
+            raise ConfigurationError(
+                f"topic {self._name!r}: overflow is {overflow!r}, expected a horus_trio.Overflow"
+            )
+        with self._lock:
+            self._refuse_if_closed()
+            latched = self.latch and bool(self._latest)
+            subscription = Subscription(self, capacity, overflow, self._published - latched)
+            if latched:
+                subscription._offer(self._latest[0])
+            self._subscriptions = (*self._subscriptions, subscription)
+            if overflow is Overflow.BLOCK:
+                self._blocking = (*self._blocking, subscription)
+        return subscription
+
+    def close(self) -> None:
+        """End the topic; any thread, idempotent.
+
+        Sending raises `trio.ClosedResourceError` from now on, also for those who wait in
+        `send_async`; subscriptions give out what they hold, then `trio.EndOfChannel`.
+        """
+        with self._lock:
+            self._closed = True
+            ringers: list[Ringer] = []
+            for sender in self._senders:
+                sender.result = outcome.Error(self._closed_error())
+                ringers.append(sender)
+            self._senders.clear()
+            ringers.extend(self._subscriptions)
+        _ring(ringers)
+
+    @property
+    def latest(self) -> tuple[T, float] | None:
+        """The latest message and its instant (seconds, NaN outside a run), or None; any thread."""
+        with self._lock:
+            return (self._latest[0], self._latest_at) if self._latest else None
+
+    def statistics(self) -> HubStatistics:
+        """A snapshot; each subscription's part is consistent. Any thread."""
+        subscriptions = tuple(s.statistics() for s in self._subscriptions)
+        return HubStatistics(
+            name=self._name,
+            sent=self._published,
+            received=sum(s.received for s in subscriptions),
+            dropped=sum(s.dropped for s in subscriptions),
+            depth=sum(s.depth for s in subscriptions),
+            senders_waiting=len(self._senders),
+            subscriptions=subscriptions,
+        )
+
+    # Under the lock
+
+    def _publish(self, data: T) -> tuple[int, list[Ringer]]:
+        if self._closed:
+            raise self._closed_error()
+        self._published += 1
+        clock = self._clock
+        self._latest_at = math.nan if clock is None else clock()
+        self._latest[:] = (data,)
+        taken = 0
+        ringers: list[Ringer] = []
+        for subscription in self._subscriptions:
+            if subscription._offer(data):
+                taken += 1
+                if subscription._bell is not None:
+                    ringers.append(subscription)
+        return taken, ringers
+
+    def _admit(self) -> list[Ringer]:
+        """Publish for the senders whose turn has come; returns whom to ring for."""
+        ringers: list[Ringer] = []
+        while self._senders and not any(s._holds_up() for s in self._blocking):
+            sender, _ = self._senders.popitem(last=False)
+            if sender.fence is not None and sender.fence.closed:
+                sender.result = outcome.capture(sender.fence.refuse)
+            else:
+                taken, more = self._publish(sender.data)
+                sender.result = outcome.Value(taken)
+                ringers.extend(more)
+            ringers.append(sender)
+        return ringers
+
+    def _leave(self, subscription: Subscription[T]) -> list[Ringer]:
+        self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
+        self._blocking = tuple(s for s in self._blocking if s is not subscription)
+        return self._admit()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise self._closed_error()
+
+    def _closed_error(self) -> trio.ClosedResourceError:
+        return trio.ClosedResourceError(f"topic {self._name!r} was closed")
+
+    def _check_type(self, data: T) -> None:
+        expected = self.message_type
+        if expected is not None and not isinstance(data, expected):
+            raise MessageTypeError(
+                f"topic {self._name!r} carries {expected.__qualname__}, "
+                f"got {type(data).__qualname__}: {data!r:.80}; "
+                f"send a {expected.__qualname__}, or declare the topic with another type"
+            )
+
+
+class _Sender(Generic[T]):
+    """A task that waits in `Hub.send_async` for its turn."""
+
+    __slots__ = ("_bell", "data", "fence", "hub", "result", "task")
+
+    def __init__(self, hub: Hub[T], data: T, fence: Fence | None, bell: Bell) -> None:
+        self.hub = hub
+        self.data = data
+        self.fence = fence
+        self._bell = bell
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        self.result: outcome.Outcome[int] | None = None
+
+    def abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        with self.hub._lock:
+            if self.result is not None:
+                return trio.lowlevel.Abort.FAILED  # published already: the answer is on its way
+            del self.hub._senders[self]
+            self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def withdraw(self) -> None:
+        """The fence was closed: leave the queue; any thread."""
+        fence = self.fence
+        with self.hub._lock:
+            if fence is None or self not in self.hub._senders:
+                return
+            del self.hub._senders[self]
+            self.result = outcome.capture(fence.refuse)
+        self._bell.ring(self)
+
+    def _answer(self) -> None:
+        task, self.task = self.task, None
+        if task is not None and self.result is not None:
+            trio.lowlevel.reschedule(task, self.result)

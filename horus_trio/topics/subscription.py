@@ -1,0 +1,290 @@
+"""One reader's place at a `Hub`: a bounded buffer with an overflow rule and exact loss counters.
+
+The law, at any instant and in any thread::
+
+    received + dropped + depth == messages published since it joined
+
+and what is received is a subsequence of the publish order. All state is guarded by the hub's lock.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import outcome
+import trio
+
+from .bell import Bell, Ringer, current_bell
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+__all__ = ["Overflow", "Subscription", "SubscriptionStatistics"]
+
+T = TypeVar("T")
+
+
+class Overflow(enum.Enum):
+    """What a full subscription does with one more message."""
+
+    DROP_OLDEST = "drop oldest"
+    DROP_NEWEST = "drop newest"
+    LATEST = "latest"
+    """Keep the newest message only; the capacity is 1."""
+    BLOCK = "block"
+    """`Hub.send_async` waits for room; a plain `Hub.send` drops the new message here."""
+
+    def __repr__(self) -> str:
+        return f"Overflow.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionStatistics:
+    """A subscription at one instant; ``received + dropped + depth == published``.
+
+    Attributes:
+        published: Messages published since it joined.
+        received: Messages taken out.
+        dropped: Messages lost to the overflow rule.
+        depth: Messages waiting.
+        capacity: How many may wait.
+        overflow: What happens to one more.
+        tasks_waiting: Tasks waiting in `Subscription.receive`.
+    """
+
+    published: int
+    received: int
+    dropped: int
+    depth: int
+    capacity: int
+    overflow: Overflow
+    tasks_waiting: int
+
+
+class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
+    """Receives what a `Hub` publishes. Made by `Hub.subscribe`; iterate it or call `receive`.
+
+    Closing it (`aclose`, ``async with``) leaves the hub; what was not received is gone.
+    """
+
+    def __init__(self, hub: Hub[T], capacity: int, overflow: Overflow, joined: int) -> None:
+        self._hub = hub
+        self._lock = hub._lock
+        self._capacity = 1 if overflow is Overflow.LATEST else capacity
+        self._overflow = overflow
+        self._keeps_oldest = overflow in (Overflow.DROP_NEWEST, Overflow.BLOCK)
+        self._buffer: collections.deque[T] = collections.deque()
+        self._joined = joined
+        self._received = 0
+        self._dropped = 0
+        self._closed = False
+        self._lenient = False
+        self._tasks: dict[trio.lowlevel.Task, None] = {}
+        # Who wants to hear of arrivals; None while nobody listens, which keeps `send` short.
+        self._bell: Bell | None = None
+        self._arrived = 0
+        self._on_arrival: Callable[[int], None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._buffer)}/{self._capacity}"
+        return f"<Subscription to {self._hub.name!r}, {self._overflow.value}, {state}>"
+
+    @property
+    def topic(self) -> str:
+        """The hub's name."""
+        return self._hub.name
+
+    @property
+    def depth(self) -> int:
+        """Messages waiting; may have changed before the caller looks at it."""
+        return len(self._buffer)
+
+    def receive_nowait(self) -> T:
+        """Take the oldest waiting message; any thread, not a checkpoint.
+
+        Raises:
+            trio.WouldBlock: Nothing is waiting.
+            trio.ClosedResourceError: This subscription was closed.
+            trio.EndOfChannel: The hub was closed and everything has been received.
+        """
+        with self._lock:
+            buffer = self._buffer
+            if not buffer:
+                self._refuse_if_over()
+                raise trio.WouldBlock
+            value = buffer.popleft()
+            self._received += 1
+            ringers = self._hub._admit() if self._hub._senders else ()
+        _ring(ringers)
+        return value
+
+    async def receive(self) -> T:
+        """Wait for the next message and take it. A checkpoint; cancelled, it has taken nothing.
+
+        Raises:
+            trio.ClosedResourceError: This subscription was closed, perhaps while waiting.
+            trio.EndOfChannel: The hub was closed and everything has been received.
+            trio.BusyResourceError: It is awaited in another Trio run already.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            try:
+                value = self.receive_nowait()
+            except trio.WouldBlock:
+                task = trio.lowlevel.current_task()
+                if self._enter(task):
+                    break
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return value
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            with self._lock:
+                self._tasks.pop(task, None)
+                self._stop_listening()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        result: T = await trio.lowlevel.wait_task_rescheduled(abort)
+        return result
+
+    def _enter(self, task: trio.lowlevel.Task) -> bool:
+        """Queue `task`, unless something has come since it last looked."""
+        with self._lock:
+            if self._buffer or self._closed or self._hub._closed:
+                return False
+            self._listen(current_bell())
+            self._tasks[task] = None
+            return True
+
+    def close(self) -> None:
+        """Leave the hub; any thread, idempotent. Waiting readers get `trio.ClosedResourceError`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            ringers = self._hub._leave(self)
+            bell = self._bell
+        _ring(ringers)
+        if bell is not None:
+            bell.ring(self)
+
+    async def aclose(self) -> None:
+        """`close`, and a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> SubscriptionStatistics:
+        """A consistent snapshot; any thread."""
+        with self._lock:
+            return SubscriptionStatistics(
+                published=self._hub._published - self._joined
+                if not self._closed
+                else self._received + self._dropped + len(self._buffer),
+                received=self._received,
+                dropped=self._dropped,
+                depth=len(self._buffer),
+                capacity=self._capacity,
+                overflow=self._overflow,
+                tasks_waiting=len(self._tasks),
+            )
+
+    def drain(self) -> list[T]:
+        """Take all that is waiting, oldest first; any thread."""
+        with self._lock:
+            values = list(self._buffer)
+            self._buffer.clear()
+            self._received += len(values)
+            ringers = self._hub._admit() if self._hub._senders else ()
+        _ring(ringers)
+        return values
+
+    # For the hub and the engine, not for users
+
+    def notify(self, on_arrival: Callable[[int], None] | None) -> None:
+        """Have `on_arrival` called on this loop with the number of arrivals since; None ends it."""
+        with self._lock:
+            self._arrived = 0
+            self._on_arrival = on_arrival
+            if on_arrival is None:
+                self._stop_listening()
+            else:
+                self._listen(current_bell())
+
+    def set_lenient(self, lenient: bool) -> None:
+        """Whether a full BLOCK subscription drops instead of holding senders up; any thread."""
+        if self._overflow is not Overflow.BLOCK or self._lenient == lenient:
+            return
+        with self._lock:
+            self._lenient = lenient
+            ringers = self._hub._admit() if self._hub._senders else ()
+        _ring(ringers)
+
+    def _offer(self, data: T) -> bool:
+        """Take or drop one message; the lock is held."""
+        buffer = self._buffer
+        if len(buffer) >= self._capacity:
+            self._dropped += 1
+            if self._keeps_oldest:
+                return False
+            buffer.popleft()
+        buffer.append(data)
+        self._arrived += 1
+        return True
+
+    def _holds_up(self) -> bool:
+        return len(self._buffer) >= self._capacity and not self._lenient
+
+    def _refuse_if_over(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError(f"this subscription to {self.topic!r} was closed")
+        if self._hub._closed:
+            raise trio.EndOfChannel
+
+    def _listen(self, bell: Bell) -> None:
+        if self._bell is not None and self._bell is not bell:
+            raise trio.BusyResourceError(
+                f"subscription to {self.topic!r} is awaited in another Trio run; "
+                "subscribe once for each run"
+            )
+        self._bell = bell
+
+    def _stop_listening(self) -> None:
+        if not self._tasks and self._on_arrival is None:
+            self._bell = None
+
+    def _answer(self) -> None:
+        """On the loop: hand messages to the tasks that wait, and tell the engine of arrivals."""
+        ready: list[tuple[trio.lowlevel.Task, outcome.Outcome[T]]] = []
+        ringers: list[Ringer] = []
+        with self._lock:
+            buffer, tasks = self._buffer, self._tasks
+            while tasks and buffer and not self._closed:
+                task = next(iter(tasks))
+                del tasks[task]
+                ready.append((task, outcome.Value(buffer.popleft())))
+                self._received += 1
+            if tasks and (self._closed or self._hub._closed):
+                for task in tasks:
+                    ready.append((task, outcome.capture(self._refuse_if_over)))
+                tasks.clear()
+            if ready and self._hub._senders:
+                ringers = self._hub._admit()
+            arrived, self._arrived = self._arrived, 0
+            on_arrival = self._on_arrival
+            self._stop_listening()
+        for task, result in ready:
+            trio.lowlevel.reschedule(task, result)
+        _ring(ringers)
+        if arrived and on_arrival is not None:
+            on_arrival(arrived)
+
+
+def _ring(ringers: list[Ringer] | tuple[()]) -> None:
+    for ringer in ringers:
+        bell: Bell | None = ringer._bell  # type: ignore[attr-defined]
+        if bell is not None:
+            bell.ring(ringer)
