@@ -87,7 +87,7 @@ class HookTimedOut(HorusError, TimeoutError):
 
 
 class NodeExited(HorusError):
-    """A node raised `SystemExit`; the original is the ``__cause__``. Nodes fail, they do not exit."""
+    """A node raised `SystemExit`, the ``__cause__`` of this: nodes fail, they do not exit."""
 
 
 class RunFailed(HorusError, ExceptionGroup[Exception]):
@@ -102,16 +102,12 @@ class RunFailed(HorusError, ExceptionGroup[Exception]):
 
     report: Any
 
-    def __new__(
-        cls, message: str, exceptions: Sequence[Exception], report: Any = None
-    ) -> Self:
+    def __new__(cls, message: str, exceptions: Sequence[Exception], report: Any = None) -> Self:
         self = super().__new__(cls, message, exceptions)
         self.report = report
         return self
 
-    def __init__(
-        self, message: str, exceptions: Sequence[Exception], report: Any = None
-    ) -> None:
+    def __init__(self, message: str, exceptions: Sequence[Exception], report: Any = None) -> None:
         super().__init__(message, exceptions)
 
     def derive(self, excs: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]

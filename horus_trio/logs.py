@@ -14,7 +14,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["LogThread", "OffLoopLogger", "Throttle", "engine_logger"]
 
@@ -66,7 +66,7 @@ class LogThread:
             record = self._queue.popleft()
             logging.getLogger(record.name).handle(record)
 
-    def __enter__(self) -> LogThread:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""What travels between the scheduler and a node: `Tick`, `Shutdown`, `AsyncResult`, and the `Fence`.
+"""What travels between scheduler and node: `Tick`, `Shutdown`, `AsyncResult`; and the `Fence`.
 
 The values are frozen. The one thing with a state is the `Fence`: the token a tick runs under. It
 is carried by a context variable, so worker threads and the tasks a thread starts inherit it; once
@@ -13,7 +13,7 @@ import enum
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import outcome
 
@@ -143,7 +143,7 @@ class Fence:
         """Ask the code to return soon; it may still publish."""
         self.expired = True
 
-    def refuse(self) -> None:
+    def refuse(self) -> NoReturn:
         """Raise `TickAbandoned`, saying whose."""
         raise TickAbandoned(
             f"a tick of node {self.owner!r} was abandoned or its run is over, so what it sends is "

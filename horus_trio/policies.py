@@ -95,9 +95,7 @@ class FailurePolicy(abc.ABC):
         return FailureState()
 
     @abc.abstractmethod
-    def failed(
-        self, state: FailureState, now: float, roll: float
-    ) -> tuple[FailureState, Decision]:
+    def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:
         """Decide about a failure.
 
         Arguments:
@@ -119,9 +117,7 @@ class FailurePolicy(abc.ABC):
 class Fatal(FailurePolicy):
     """The first failure ends the run."""
 
-    def failed(
-        self, state: FailureState, now: float, roll: float
-    ) -> tuple[FailureState, Decision]:
+    def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:
         return _count(state), EndRun()
 
 
@@ -129,9 +125,7 @@ class Fatal(FailurePolicy):
 class Ignore(FailurePolicy):
     """Failures are counted and logged; the node ticks on."""
 
-    def failed(
-        self, state: FailureState, now: float, roll: float
-    ) -> tuple[FailureState, Decision]:
+    def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:
         return _count(state), Continue()
 
 
@@ -178,9 +172,7 @@ class Restart(FailurePolicy):
                 f"Restart(jitter={self.jitter!r}): expected a fraction from 0 to 1"
             )
 
-    def failed(
-        self, state: FailureState, now: float, roll: float
-    ) -> tuple[FailureState, Decision]:
+    def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:
         stable = BREATHER if self.within is None else self.within
         last = state.failures[-1] if state.failures else -math.inf
         streak = 1 if now - last >= stable else state.streak + 1
@@ -227,9 +219,7 @@ class CircuitBreaker(FailurePolicy):
             )
         _positive("CircuitBreaker", "cooldown", self.cooldown)
 
-    def failed(
-        self, state: FailureState, now: float, roll: float
-    ) -> tuple[FailureState, Decision]:
+    def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:
         state = _count(state)
         if state.open or state.streak >= self.max_failures:
             return replace(state, open=True), Suspend(self.cooldown)

@@ -1,4 +1,4 @@
-"""`AsyncIOExecutor`: nodes as supervised tasks in one nursery, with their pool, timer and topics."""
+"""`AsyncIOExecutor`: nodes as supervised tasks in one nursery, their pool, timer and topics."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ class AsyncIOExecutor:
         self._timer_scope = trio.CancelScope(shield=True)
         self._results_hub: Hub[AsyncResult] = Hub("results") if results is None else results
         self._results: Subscription[AsyncResult] | None = None
-        self._has_autojump = (
-            getattr(clock, "autojump_threshold", float("inf")) != float("inf")
-        )
+        self._has_autojump = getattr(clock, "autojump_threshold", float("inf")) != float("inf")
         nursery.start_soon(self._run_timer)
 
     def __repr__(self) -> str:
@@ -160,17 +158,17 @@ class AsyncIOExecutor:
             timer=self.timer.source,
         )
 
-    async def shutdown_all(self, timeout: float = 10.0) -> None:
+    async def shutdown_all(self, within: float = 10.0) -> None:
         """Stop every node: what is in flight gets its grace, then each ``shutdown`` is called.
 
         In reverse `order`, nodes of one order side by side. Runs to its end even if cancelled.
 
         Arguments:
-            timeout: Seconds after which everything left is forced.
+            within: Seconds after which everything left is forced.
         """
         with trio.CancelScope(shield=True):
             deadline = self.timer.alarm(lambda now: self.force_all())
-            deadline.set(self.clock() + timeout)
+            deadline.set(self.clock() + within)
             gates: dict[int, trio.Event] = {}
             for runner in tuple(self.runners.values()):
                 order = runner.options.order
@@ -261,9 +259,7 @@ class AsyncIOExecutor:
 
     def is_on_loop(self) -> bool:
         """Whether the caller is in this Trio run."""
-        return (
-            trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
-        )
+        return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
     def force_all(self) -> None:
         """Hurry every node that has not left."""

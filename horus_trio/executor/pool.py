@@ -27,7 +27,14 @@ from ..errors import NodeError
 from ..messages import Fence
 from ..timer import Alarm, Timer
 
-__all__ = ["AbandonedThread", "BlockingPool", "OwnThread", "PoolStatistics", "ThreadCall", "TimeLimit"]
+__all__ = [
+    "AbandonedThread",
+    "BlockingPool",
+    "OwnThread",
+    "PoolStatistics",
+    "ThreadCall",
+    "TimeLimit",
+]
 
 HOOK_THREADS = 8
 """Threads reserved for ``shutdown``, ``on_error`` and ``enter_safe_state``; they have no queue
@@ -207,7 +214,7 @@ class ThreadCall:
         self.started = math.nan
         self.ended = math.nan
         self.thread: int | None = None
-        self.result: outcome.Outcome[Any] | None = None
+        self.result: outcome.Maybe[Any] | None = None
         self.timed_out = False
         self.abandoned = False
         self.abandoned_at = math.nan
@@ -218,7 +225,7 @@ class ThreadCall:
         """Whether the function has not started yet."""
         return self.started != self.started  # NaN
 
-    async def run(self, own: OwnThread | None = None) -> outcome.Outcome[Any] | None:
+    async def run(self, own: OwnThread | None = None) -> outcome.Maybe[Any] | None:
         """Call the function in a thread of the pool, or in `own`, and wait for it. A checkpoint.
 
         Returns:

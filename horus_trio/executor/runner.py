@@ -7,23 +7,24 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 import outcome
 import trio
 
-from ..errors import NodeExited, TickCancelled, TickTimedOut
+from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
 from ..logs import Throttle
-from ..messages import AsyncResult, Fence, Shutdown, Tick, TickStatus, current_fence
+from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
+from .judge import Judge, is_interrupt, text_of
 from .mailbox import Mailbox
-from .pool import OwnThread, ThreadCall
+from .pool import OwnThread
+from .ticker import Ticker
 from .worker import FAILURES, Worker
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ class NodeRunner:
         self.options = options
         self.ledger = ledger
         self.paused = False
-        self.failure: BaseException | None = None
         self.fatal = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
@@ -80,20 +80,16 @@ class NodeRunner:
         self.done = trio.Event()
         """Set when the node has left for good."""
         self.seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        self.mailbox = Mailbox(
-            ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP
-        )
+        self.mailbox = Mailbox(ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP)
         self._hooks = hooks
         self._rebuild = rebuild
         self._clock = executor.clock
         self._state = NodeState.NEW
         self._suspended = False
-        self._policy_state = options.failure_policy.start()
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
         self._grace: Alarm | None = None
         self._probe_alarm: Alarm | None = None
-        self._throttle = Throttle()
         self._miss_throttle = Throttle()
         own = options.thread == "own" and hooks.uses_threads
         self._own = OwnThread(name) if own else None
@@ -107,7 +103,24 @@ class NodeRunner:
             self._own,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
-        self._timeout = None if timeout == "auto" else timeout
+        self._ticker = Ticker(
+            executor,
+            name,
+            self._worker,
+            self.seat,
+            ledger,
+            timeout=None if timeout == "auto" else timeout,
+            deadline=options.deadline,
+            late=self._missed,
+        )
+        self._judge = Judge(
+            name,
+            options.failure_policy,
+            ledger,
+            executor.log,
+            executor.clock,
+            executor.random,
+        )
         self._tasks = BackgroundTasks(
             name, executor.nursery, executor.clean_context, self._background_failed
         )
@@ -136,6 +149,11 @@ class NodeRunner:
         if self.mailbox.busy and self.seat.waiting_for is not None:
             return NodeState.WAITING_FOR_INPUT
         return NodeState.RUNNING
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error with which the node failed for good, or None."""
+        return self._judge.failure
 
     def statistics(self, rate: float | None = None) -> NodeStatistics:
         """A snapshot; any thread."""
@@ -189,7 +207,7 @@ class NodeRunner:
 
     def cancel_tick(self, tick: Tick) -> None:
         """Settle a tick that was released and will never run."""
-        self._settle_cancelled(tick, self._clock())
+        self._ticker.cancel(tick)
 
     async def enter_safe_state(self) -> None:
         """Call the node's ``enter_safe_state``, if it has one."""
@@ -199,9 +217,7 @@ class NodeRunner:
         """Stop the run; any thread."""
         self.executor.request_stop(reason)
 
-    def start_soon(
-        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
-    ) -> None:
+    def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node; any thread."""
         self.executor.call_on_loop(self._start_task, function, args)
 
@@ -239,7 +255,7 @@ class NodeRunner:
     async def _live(self) -> Decision | None:
         """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
         self._background_error = None
-        self._renew_fence()
+        self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
         self.init_error = error = await self._initialise()
         self.settled.set()
@@ -260,15 +276,15 @@ class NodeRunner:
         return decision
 
     async def _initialise(self) -> BaseException | None:
-        try:
-            if self.ledger.restarts and self._rebuild is not None:
+        if self.ledger.restarts and self._rebuild is not None:
+            try:
                 self._replace(*self._rebuild())
-        except FAILURES as error:
-            return error
+            except FAILURES as failure:
+                return failure
         hook = self._hooks.init
         if hook is None:
             return None
-        error = None
+        error: BaseException | None = None
         life = self._life
         with life:
             error = await self._worker.call_hook(
@@ -286,7 +302,7 @@ class NodeRunner:
         with self._life:
             await self._worker.wait_while_stuck()
             if self.mailbox.leaving is None:
-                decision = await self._judge(error, "init")
+                decision = await self._decide(error, "init")
         self._life = trio.CancelScope()
         # A node that is not initialised cannot tick on: it tries again.
         if isinstance(decision, Continue):
@@ -301,7 +317,9 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        tick = self._tick_on_loop if self._hooks.tick.is_async else self._tick_in_thread
+        judge = self._judge
+        hook = self._hooks.tick
+        tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         for topic in self.options.on:
             self.seat.subscription(topic).notify(self._arrived)
         self._open_mailbox()
@@ -313,9 +331,13 @@ class NodeRunner:
                         self.cancel_tick(message)
                     break
                 mailbox.taken()
-                decision = await tick(message)
-                if decision is not None:
-                    break
+                error = await tick(hook, message)
+                if error is not None:
+                    decision = await self._tick_failed(error, message)
+                    if decision is not None:
+                        break
+                elif judge.is_counting:
+                    judge.succeeded()
                 mailbox.done()
         self._life = trio.CancelScope()
         mailbox.close()
@@ -326,7 +348,12 @@ class NodeRunner:
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
-            decision = await self._judge(self._background_error, "a background task")
+            with self._life:
+                await self._worker.wait_while_stuck()
+            self._life = trio.CancelScope()
+            if mailbox.leaving is not None:
+                return None
+            decision = await self._decide(self._background_error, "a background task")
             if isinstance(decision, (Continue, Suspend)):  # the tasks are gone: start them again
                 decision = Rebuild(decision.delay if isinstance(decision, Suspend) else 0.0)
         return decision
@@ -346,222 +373,61 @@ class NodeRunner:
         self.done.set()
         self.executor.node_left(self)
 
-    # Ticks
+    # Failures and hooks
 
-    async def _tick_on_loop(self, tick: Tick) -> Decision | None:
-        self._turn_page(tick)
-        timeout = self._timeout
-        started = self._clock()
-        try:
-            if timeout is None:
-                value = await self._hooks.tick.call()
-            else:
-                with trio.CancelScope(deadline=started + timeout) as scope:
-                    value = await self._hooks.tick.call()
-                if scope.cancelled_caught:
-                    return await self._timed_out(tick, started, timeout)
-        except FAILURES as error:
-            return await self._failed(tick, started, self._clock(), error)
-        except trio.Cancelled:
-            self._cancelled(tick, started)
-            raise
-        except BaseExceptionGroup as group:
-            cancelled, errors = group.split(trio.Cancelled)
-            if cancelled is None:
-                return await self._failed(tick, started, self._clock(), group)
-            if errors is None:
-                self._cancelled(tick, started)
-            else:  # it raised while it was being cancelled
-                await self._failed(tick, started, self._clock(), errors)
-            raise cancelled from None
-        self._succeeded(tick, started, self._clock(), value)
-        return None
-
-    async def _tick_in_thread(self, tick: Tick) -> Decision | None:
-        self._turn_page(tick)
-        released = self._clock()
-        try:
-            call = await self._worker.call_tick(self._hooks.tick)
-        except RuntimeError as error:  # no thread could be started
-            return await self._failed(tick, released, self._clock(), error)
-        if call.waits_for_thread:
-            self.cancel_tick(tick)
-            return None
-        self.ledger.waits.record(call.started - call.queued_at)
-        result = call.result
-        if result is None:
-            return await self._abandoned(call, tick)
-        if isinstance(result, outcome.Value):
-            self._succeeded(tick, call.started, call.ended, result.value)
-            return None
-        if isinstance(result.error, TickCancelled) and self._worker.fence.expired:
-            self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
-            return None
-        return await self._failed(tick, call.started, call.ended, result.error)
-
-    async def _abandoned(self, call: ThreadCall, tick: Tick) -> Decision | None:
-        ended = call.abandoned_at
-        if call.timed_out:
-            text = f"ran longer than its tick_timeout of {self._thread_timeout:g} s"
-        else:
-            text = f"still ran {ended - call.started:.3g} s after its start, at the stop"
-        error = TickTimedOut(
-            f"tick {tick.seq} of node {self.name!r} {text}; its thread was left behind"
-        )
-        self.ledger.abandon(tick.scheduled, call.started, ended)
-        self._emit(tick, TickStatus.ABANDONED, call.started, ended, None, error)
-        if self.mailbox.leaving is not None:
-            return None
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
-        self.phase = "stuck: its thread has not returned"
-        if self.mailbox.end_turn is not None:
-            self.mailbox.end_turn()
-        await self._worker.wait_while_stuck()
-        self.phase = "ticking"
-        self._renew_fence()
-        decision = await self._go_on_after(error, tick)
-        if decision is None and not self._suspended:
-            self._open_mailbox()
-        return decision
-
-    async def _timed_out(self, tick: Tick, started: float, timeout: float) -> Decision | None:
-        ended = self._clock()
-        self.ledger.time_out(tick.scheduled, started, ended)
-        self._renew_fence()
-        error = TickTimedOut(
-            f"tick {tick.seq} of node {self.name!r} took longer than its tick_timeout of "
-            f"{timeout:g} s and was cancelled"
-        )
-        self._emit(tick, TickStatus.TIMED_OUT, started, ended, None, error)
-        return await self._go_on_after(error, tick)
-
-    async def _failed(
-        self, tick: Tick, started: float, ended: float, error: BaseException
-    ) -> Decision | None:
-        self.ledger.fail(tick.scheduled, started, ended)
-        self._emit(tick, TickStatus.ERROR, started, ended, None, error)
-        if _is_interrupt(error):
-            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-            return None
-        return await self._go_on_after(error, tick)
-
-    def _cancelled(self, tick: Tick, started: float) -> None:
-        """An async tick was cancelled and has unwound; what it left behind is fenced off."""
-        self._renew_fence()
-        self._settle_cancelled(tick, started)
-
-    def _succeeded(self, tick: Tick, started: float, ended: float, value: Any) -> None:
-        self.ledger.succeed(tick.scheduled, started, ended)
-        self._emit(tick, TickStatus.OK, started, ended, value, None)
-        if self._policy_state.streak:
-            self._policy_state = self.options.failure_policy.succeeded(self._policy_state, ended)
-        deadline = self.options.deadline
-        if deadline is not None and ended > tick.scheduled + deadline:
-            self.ledger.deadline_missed += 1
-            self._missed(
-                f"ended {ended - tick.scheduled:.3g} s after its release, past its deadline"
-            )
-
-    def _settle_cancelled(self, tick: Tick, started: float) -> None:
-        self.ledger.cancel()
-        error = TickCancelled(f"tick {tick.seq} of node {self.name!r} was cancelled")
-        self._emit(tick, TickStatus.CANCELLED, started, self._clock(), None, error)
-
-    def _emit(
-        self,
-        tick: Tick,
-        status: TickStatus,
-        started: float,
-        ended: float,
-        value: Any,
-        error: BaseException | None,
-    ) -> None:
-        executor = self.executor
-        if executor.is_observed:
-            executor.publish(
-                AsyncResult(
-                    node=self.name,
-                    seq=tick.seq,
-                    status=status,
-                    scheduled=tick.scheduled,
-                    started=started,
-                    duration=ended - started,
-                    value=value,
-                    error=error,
-                )
-            )
-
-    def _turn_page(self, tick: Tick) -> None:
-        seat = self.seat
-        latest = seat.tick
-        if latest is not None:
-            seat.previous = latest.scheduled
-        seat.tick = tick
-
-    # Failures
-
-    async def _go_on_after(self, error: BaseException, tick: Tick) -> Decision | None:
+    async def _tick_failed(self, error: BaseException, tick: Tick) -> Decision | None:
         """None if the node ticks on, else the decision that ends this incarnation."""
         where = f"tick {tick.seq}"
+        if is_interrupt(error):
+            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
+            return None
+        if self._worker.stuck is not None and self.mailbox.leaving is None:
+            await self._wait_for_thread()
         if self.mailbox.leaving is not None:
-            self._note(error, where)
+            self._judge.note(error, where)
             return None
-        decision = await self._judge(error, where)
-        if isinstance(decision, Continue):
-            return None
+        decision = await self._decide(error, where)
         if isinstance(decision, Suspend):
             self._suspend(decision.delay)
             return None
+        if isinstance(decision, Continue):
+            self._open_mailbox()
+            return None
         return decision
 
-    async def _judge(self, error: BaseException, where: str) -> Decision:
-        """Count a failure, log it, tell the node, ask the policy."""
-        self._note(error, where)
+    async def _wait_for_thread(self) -> None:
+        """The tick is settled; its thread is out, and until it returns the node does nothing."""
+        self.mailbox.suspend()
+        self.seat.set_lenient(True)
+        if self.mailbox.end_turn is not None:
+            self.mailbox.end_turn()
+        self.phase = "stuck: its thread has not returned"
+        await self._worker.wait_while_stuck()
+        self.phase = "ticking"
+        self._worker.renew_fence()
+
+    async def _decide(self, error: BaseException, where: str) -> Decision:
+        """Note a failure, tell the node, ask the policy."""
+        self._judge.note(error, where)
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
-        policy = self.options.failure_policy
-        self._policy_state, decision = policy.failed(
-            self._policy_state, self._clock(), self.executor.random()
-        )
-        if isinstance(decision, (GiveUp, EndRun)):
-            if not isinstance(error, (Exception, BaseExceptionGroup)):
-                exited = NodeExited(f"node {self.name!r} raised {error!r}")
-                exited.__cause__ = error
-                error = exited
-            error.add_note(
-                f"in node {self.name!r}, {where}, {policy.describe(self._policy_state)}"
-            )
-            self.failure = error
-        return decision
-
-    def _note(self, error: BaseException, where: str) -> None:
-        ledger = self.ledger
-        ledger.failures += 1
-        ledger.last_error = text = _text_of(error)
-        held_back = self._throttle.admit(self._clock())
-        if held_back is not None:
-            more = f" ({held_back} more failures since the last report)" if held_back else ""
-            self.executor.log.error(
-                "node %r failed in %s%s\n%s", self.name, where, more, text.rstrip()
-            )
+        return self._judge.decide(error, where)
 
     async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
         """Run a hook whose failure is noted and changes nothing else."""
         if hook is None:
             return
-        self.phase = f"in {hook.name}"
+        phase, self.phase = self.phase, f"in {hook.name}"
         if hook.name == "shutdown":
             self._state = NodeState.STOPPING
         error = await self._worker.call_hook(hook, self.options.shutdown_timeout, args)
+        self.phase = phase
         if error is not None:
             self.ledger.observer_errors += 1
-            self.ledger.last_error = text = _text_of(error)
+            self.ledger.last_error = text = text_of(error)
             self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text}")
-            self.executor.log.error(
-                "node %r: %s failed\n%s", self.name, hook.name, text.rstrip()
-            )
+            self.executor.log.error("node %r: %s failed\n%s", self.name, hook.name, text.rstrip())
 
     def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
         """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
@@ -580,7 +446,7 @@ class NodeRunner:
             self.executor.log.error(
                 "node %r: shutdown after a late init failed\n%s",
                 self.name,
-                _text_of(undone.error),
+                text_of(undone.error),
             )
 
     # Missing and suspension
@@ -656,13 +522,13 @@ class NodeRunner:
             self._tasks.start(function, args)
 
     def _background_failed(self, error: BaseException) -> None:
-        if _is_interrupt(error):
+        if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
         elif self._background_error is None and self.mailbox.leaving is None:
             self._background_error = error
             self._cut_short()
         else:
-            self._note(error, "a background task")
+            self._judge.note(error, "a background task")
 
     # The node's own things
 
@@ -670,21 +536,9 @@ class NodeRunner:
         self._state = state
         self.phase = phase
 
-    @property
-    def _thread_timeout(self) -> float:
-        timeout = self.options.tick_timeout
-        return THREAD_TICK_TIMEOUT if timeout == "auto" or timeout is None else timeout
-
     async def _serve_own_thread(self, own: OwnThread) -> None:
         with self._own_scope:
             await own.serve()
-
-    def _renew_fence(self) -> None:
-        self._worker.fence.close()
-        fence = self._worker.fence = Fence(self.name)
-        if self.mailbox.leaving is not None:
-            fence.expire()
-        current_fence.set(fence)
 
     def _sit_down(self) -> None:
         options, seat = self.options, self.seat
@@ -702,13 +556,3 @@ class NodeRunner:
         node._seat = self.seat
         self.node._seat = None
         self.node, self._hooks = node, hooks
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return any(_is_interrupt(e) for e in error.exceptions)
-    return isinstance(error, KeyboardInterrupt)
-
-
-def _text_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))

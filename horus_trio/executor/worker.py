@@ -13,7 +13,7 @@ import outcome
 import trio
 
 from ..errors import HookTimedOut
-from ..messages import Fence
+from ..messages import Fence, current_fence
 from ..node import Hook
 from ..timer import Timer
 from .pool import BlockingPool, OwnThread, ThreadCall, TimeLimit
@@ -41,6 +41,7 @@ class Worker:
     Attributes:
         fence: What the node's code runs under now.
         call: The thread call a tick or ``init`` is in, or None; `cancel` gives it up.
+        tick_limit: Seconds for a ``def`` tick, or None: without limit.
         stuck: An event set when the thread that was left behind returns, or None.
     """
 
@@ -61,6 +62,7 @@ class Worker:
         self._timer = timer
         self._limiter = limiter
         self._own = own
+        self.tick_limit = tick_limit
         self._tick_limit = None if tick_limit is None else TimeLimit(timer, tick_limit)
         self._forced = False
         self._hook_scope: trio.CancelScope | None = None
@@ -129,6 +131,18 @@ class Worker:
         """Wait for the thread that was left behind, if any."""
         if self.stuck is not None:
             await self.stuck.wait()
+
+    def renew_fence(self, *, expired: bool = False) -> None:
+        """Close the fence and put up a new one; in the node's task.
+
+        Arguments:
+            expired: Whether the code under the new one should return soon.
+        """
+        self.fence.close()
+        self.fence = fence = Fence(self._name)
+        if expired:
+            fence.expire()
+        current_fence.set(fence)
 
     def cancel(self) -> None:
         """Give the thread call of a tick or of ``init`` up; on the loop."""

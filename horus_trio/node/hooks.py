@@ -1,4 +1,4 @@
-"""Which hooks a node really has, and whether each is ``def`` (a thread) or ``async def`` (the loop).
+"""Which hooks a node really has: each is ``def`` (a thread) or ``async def`` (the loop).
 
 A hook that is not overridden is None, so the engine spends nothing on it.
 """
@@ -76,7 +76,7 @@ def _find_tick(node: Node) -> Hook:
     if not tick.is_async:
         raise NodeError(
             f"{cls}.{tick.name} is a plain def, and an AsyncNode ticks on the loop, where it would "
-            f"block every other node; make it `async def {tick.name}`, or derive from horus_trio.Node"
+            f"block all others; make it `async def {tick.name}`, or derive from horus_trio.Node"
         )
     return tick
 

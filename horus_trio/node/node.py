@@ -28,7 +28,7 @@ from ..errors import (
 from ..logs import OffLoopLogger
 from ..messages import Tick, current_fence
 from ..topics import Topics
-from .options import OptionKeywords, check_names, class_options
+from .options import ConstructorKeywords, check_names, class_options
 from .seat import Seat
 
 __all__ = ["AsyncNode", "Node", "gather_options"]
@@ -71,12 +71,13 @@ class Node:
         shutdown: Callable[..., Any] | None = None,
         on_error: Callable[..., Any] | None = None,
         enter_safe_state: Callable[..., Any] | None = None,
-        **options: Unpack[OptionKeywords],
+        **options: Unpack[ConstructorKeywords],
     ) -> None:
         check_names(type(self).__qualname__, options)
         self._options = dict(options)
         if name is not None:
             self._options["name"] = name
+        self.name = name or getattr(type(self), "name", None) or type(self).__qualname__
         self._functions = {}
         functions = {
             "tick": tick,
@@ -284,7 +285,9 @@ class Node:
             )
         seat = self._seat
         if seat is None or seat.over or seat.engine is None:
-            raise NotRunning(f"node {_name_of(self)!r} is in no run: call start_soon in init or tick")
+            raise NotRunning(
+                f"node {_name_of(self)!r} is in no run: call start_soon in init or tick"
+            )
         seat.engine.start_soon(function, args)
 
     def check_cancelled(self) -> None:
@@ -325,7 +328,9 @@ class Node:
             AlreadyRunning: The node is in a run.
         """
         if self._seat is not None and not self._seat.over:
-            raise AlreadyRunning(f"node {_name_of(self)!r} is connected already: disconnect() first")
+            raise AlreadyRunning(
+                f"node {_name_of(self)!r} is connected already: disconnect() first"
+            )
         if topics._clock is None:
             topics.start_clock(clock)
         self._seat = Seat(topics, clock)
@@ -355,8 +360,8 @@ class Node:
     def _require_loop(self, call: str, instead: str) -> None:
         if not trio.lowlevel.in_trio_task():
             raise AsyncCallInThread(
-                f"node {_name_of(self)!r}: {call}() has to be awaited on the Trio loop, and this is "
-                f"a thread (a def tick); use {instead}() here, or make the tick async"
+                f"node {_name_of(self)!r}: {call}() has to be awaited on the Trio loop, and this "
+                f"is a thread (a def tick); use {instead}() here, or make the tick async"
             )
 
 
@@ -408,5 +413,5 @@ def gather_options(node: Node, overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name_of(node: Node) -> str:
-    name = vars(node).get("name") or vars(node).get("_options", {}).get("name")
+    name = getattr(node, "name", None)  # missing where __init__ was not called
     return name if isinstance(name, str) else type(node).__qualname__

@@ -14,18 +14,23 @@ from ..errors import ConfigurationError, nearest
 from ..policies import FailurePolicy, Miss, Restart
 from ..topics import Pub, Sub
 
-__all__ = ["NodeOptions", "OptionKeywords", "class_options", "resolve_options"]
+__all__ = [
+    "ConstructorKeywords",
+    "NodeOptions",
+    "OptionKeywords",
+    "class_options",
+    "resolve_options",
+]
 
 
-class OptionKeywords(TypedDict, total=False):
-    """The options as keywords of `Node`, and of ``add``; see `NodeOptions`."""
+class ConstructorKeywords(TypedDict, total=False):
+    """The options as keywords of `Node`, next to its `name`; see `NodeOptions`."""
 
-    name: str | None
     rate: float | None
     phase: float | Literal["spread"]
     on: str | Iterable[str] | None
     order: int
-    tick_timeout: float | None | Literal["auto"]
+    tick_timeout: float | Literal["auto"] | None
     deadline: float | None
     on_miss: Miss
     init_timeout: float
@@ -36,6 +41,12 @@ class OptionKeywords(TypedDict, total=False):
     limiter: trio.CapacityLimiter | None
     subs: str | Sub | Iterable[str | Sub]
     pubs: str | Pub | Iterable[str | Pub]
+
+
+class OptionKeywords(ConstructorKeywords, total=False):
+    """The options as keywords of ``add``; see `NodeOptions`."""
+
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +80,7 @@ class NodeOptions:
     phase: float | Literal["spread"] = "spread"
     on: tuple[str, ...] = ()
     order: int = 0
-    tick_timeout: float | None | Literal["auto"] = "auto"
+    tick_timeout: float | Literal["auto"] | None = "auto"
     deadline: float | None = None
     on_miss: Miss = Miss.SKIP
     init_timeout: float = 10.0

@@ -19,9 +19,7 @@ class Engine(Protocol):
     def request_stop(self, reason: str) -> None:
         """Stop the run."""
 
-    def start_soon(
-        self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]
-    ) -> None:
+    def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node."""
 
 
@@ -73,6 +71,13 @@ class Seat:
         self._hubs: dict[str, Hub[Any]] = {}
         self._subscriptions: dict[str, Subscription[Any]] = {}
         self._lock = threading.Lock()
+
+    def turn_page(self, tick: Tick) -> None:
+        """A tick begins."""
+        latest = self.tick
+        if latest is not None:
+            self.previous = latest.scheduled
+        self.tick = tick
 
     def hub(self, topic: str) -> Hub[Any]:
         """The hub of a topic."""

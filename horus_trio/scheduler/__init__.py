@@ -1,9 +1,9 @@
 """The scheduler: rates, policies, live control, reports, and the ways to run a robot."""
 
 from .async_scheduler import AsyncScheduler
-from .background import background
+from .launch import background, run
 from .report import NodeFailure, RunReport, SchedulerStatistics
-from .scheduler import Scheduler, run
+from .scheduler import Scheduler
 
 __all__ = [
     "AsyncScheduler",

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import trio
 
@@ -39,7 +39,7 @@ class SignalWatch:
         self._received = 0
         self._seen = False
 
-    def __enter__(self) -> SignalWatch:
+    def __enter__(self) -> Self:
         if self._enabled:
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self._earlier[signum] = signal.signal(signum, self._handle)

@@ -60,9 +60,7 @@ class Hub(Generic[T]):
         latch: Whether a new subscription begins with the latest message.
     """
 
-    def __init__(
-        self, name: str, message_type: type[T] | None = None, latch: bool = False
-    ) -> None:
+    def __init__(self, name: str, message_type: type[T] | None = None, latch: bool = False) -> None:
         if not isinstance(name, str) or not name or not name.isprintable():
             raise ConfigurationError(f"topic name {name!r}: expected a printable, non-empty str")
         if message_type is not None and not isinstance(message_type, type):
@@ -132,7 +130,7 @@ class Hub(Generic[T]):
         return bool(self._subscriptions)
 
     async def send_async(self, data: T) -> int:
-        """Wait until every `Overflow.BLOCK` subscription has room, first come first served; publish.
+        """Publish as soon as every `Overflow.BLOCK` subscription has room, in turn.
 
         A checkpoint. Cancelled, the message has not been published.
 

@@ -257,9 +257,7 @@ class _TaskWaiter:
         if task is not None:
             trio.lowlevel.reschedule(task)
 
-    async def wait(
-        self, enter: Callable[[_Waiter], bool], leave: Callable[[], None]
-    ) -> None:
+    async def wait(self, enter: Callable[[_Waiter], bool], leave: Callable[[], None]) -> None:
         if not enter(self):
             leave()
             return
@@ -274,7 +272,7 @@ class _TaskWaiter:
             return trio.lowlevel.Abort.SUCCEEDED
 
         try:
-            with _woken_by(fence, self.wake):
+            with _WokenBy(fence, self.wake):
                 await trio.lowlevel.wait_task_rescheduled(abort)
         finally:
             leave()
@@ -293,7 +291,7 @@ class _ThreadWaiter:
         worth_waiting = enter(self)
         try:
             if worth_waiting:
-                with _woken_by(current_fence.get(), self.wake):
+                with _WokenBy(current_fence.get(), self.wake):
                     self._event.wait()
         finally:
             leave()
@@ -302,7 +300,7 @@ class _ThreadWaiter:
 _Waiter = _TaskWaiter | _ThreadWaiter
 
 
-class _woken_by:
+class _WokenBy:
     """While inside, the closing of the fence wakes the waiter."""
 
     __slots__ = ("_fence", "_wake")

@@ -114,8 +114,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         with self._lock:
             buffer = self._buffer
             if not buffer:
-                self._refuse_if_over()
-                raise trio.WouldBlock
+                raise self._refusal() or trio.WouldBlock()
             value = buffer.popleft()
             self._received += 1
             ringers = self._hub._admit() if self._hub._senders else ()
@@ -238,11 +237,11 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
     def _holds_up(self) -> bool:
         return len(self._buffer) >= self._capacity and not self._lenient
 
-    def _refuse_if_over(self) -> None:
+    def _refusal(self) -> trio.ClosedResourceError | trio.EndOfChannel | None:
+        """Why nothing more will come, or None."""
         if self._closed:
-            raise trio.ClosedResourceError(f"this subscription to {self.topic!r} was closed")
-        if self._hub._closed:
-            raise trio.EndOfChannel
+            return trio.ClosedResourceError(f"this subscription to {self.topic!r} was closed")
+        return trio.EndOfChannel() if self._hub._closed else None
 
     def _listen(self, bell: Bell) -> None:
         if self._bell is not None and self._bell is not bell:
@@ -267,9 +266,9 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
                 del tasks[task]
                 ready.append((task, outcome.Value(buffer.popleft())))
                 self._received += 1
-            if tasks and (self._closed or self._hub._closed):
-                for task in tasks:
-                    ready.append((task, outcome.capture(self._refuse_if_over)))
+            refusal = self._refusal() if tasks else None
+            if refusal is not None:
+                ready.extend((task, outcome.Error(refusal)) for task in tasks)
                 tasks.clear()
             if ready and self._hub._senders:
                 ringers = self._hub._admit()

@@ -2,10 +2,11 @@
 
 It behaves as a USB serial adapter does: a link of fixed name leads to the line while it is
 plugged in, and what nobody reads is lost. A hundred times a second it sends a frame; one in a
-hundred arrives with a byte changed. Once it hangs up, and later comes back on another line.
+hundred arrives with a byte changed. When told to, it hangs up, and later comes back on another
+line.
 
-Run by `world`: ``python -m horus_trio.cli.demo.firmware LINK``. It says ``ready`` on stdout and
-ends when its stdin is closed, so it never outlives the program that started it.
+Run by `world`: ``python -m horus_trio.cli.demo.firmware LINK``. It says ``ready`` on stdout, takes
+orders on stdin, and ends when that is closed, so it never outlives the program that started it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ import select
 import sys
 import time
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .codec import FRAME_SIZE, Sample, encode
 
-__all__ = ["RATE", "SerialLine", "frames", "main"]
+__all__ = ["RATE", "Firmware", "SerialLine", "frames", "main"]
 
 RATE = 100.0
 """Frames a second."""
@@ -90,39 +91,54 @@ def frames(seed: int, corrupted: float = CORRUPTED) -> Iterator[bytes]:
         yield bytes(frame)
 
 
+class Firmware:
+    """The device: a frame a hundredth of a second, and orders from stdin.
+
+    An order is a line of two numbers: hang up after so many seconds, for so many.
+    """
+
+    def __init__(self, line: SerialLine, seed: int) -> None:
+        self._line = line
+        self._seed = seed
+        self._changes: list[tuple[float, Callable[[], None]]] = []
+
+    def run(self) -> None:
+        """Send until stdin is closed."""
+        start = time.monotonic()
+        for number, frame in enumerate(frames(self._seed)):
+            due = start + number / RATE
+            while select.select([0], [], [], max(0.0, due - time.monotonic()))[0]:
+                orders = os.read(0, 4096)
+                if not orders:
+                    return
+                for order in orders.decode().splitlines():
+                    self._obey(*map(float, order.split()))
+            while self._changes and self._changes[0][0] <= due:
+                self._changes.pop(0)[1]()
+            self._line.write(frame)
+
+    def _obey(self, after: float, seconds: float) -> None:
+        now = time.monotonic()
+        self._changes.append((now + after, self._line.unplug))
+        self._changes.append((now + after + seconds, self._line.plug))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Be the firmware until stdin is closed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("link", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hang-up-at", type=float, default=math.inf, metavar="SECONDS")
-    parser.add_argument("--hang-up-for", type=float, default=2.0, metavar="SECONDS")
     options = parser.parse_args(argv)
 
     line = SerialLine(options.link)
     line.plug()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    start = time.monotonic()
-    back_at = options.hang_up_at + options.hang_up_for
-    plugged = True
     try:
-        for number, frame in enumerate(frames(options.seed)):
-            instant = number / RATE
-            if not wait_until(start + instant):
-                return 0
-            if plugged != (plugged := not options.hang_up_at <= instant < back_at):
-                (line.plug if plugged else line.unplug)()
-            line.write(frame)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        Firmware(line, options.seed).run()
     finally:
         line.unplug()
     return 0
-
-
-def wait_until(instant: float) -> bool:
-    """Sleep; returns False as soon as stdin is closed."""
-    seconds = max(0.0, instant - time.monotonic())
-    return not select.select([sys.stdin], [], [], seconds)[0]
 
 
 if __name__ == "__main__":

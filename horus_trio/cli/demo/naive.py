@@ -6,7 +6,6 @@ shutting that device down from outside frees it, so no thread is left behind.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -22,9 +21,6 @@ STUCK_AFTER = 1.2
 FREED_WITHIN = 2.0
 """Seconds a hung call may take to return once its node was shut down."""
 
-logger = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NaiveOutcome:
     """How the loop fared.
@@ -33,7 +29,7 @@ class NaiveOutcome:
         seconds: How long it ran until its end, or until it hung.
         rounds: How often it called all nodes, so the ticks of each of them.
         failures: Calls that raised; the loop caught that and went on.
-        stuck_in: The call that never came back, such as ``sonar.tick``, or None.
+        stuck_in: The call that never came back, such as ``Sonar.tick``, or None.
     """
 
     seconds: float
@@ -84,7 +80,7 @@ class NaiveLoop:
                 seconds=elapsed,
                 rounds=self._rounds,
                 failures=self._failures,
-                stuck_in=None if stuck is None else f"{stuck[0].name}.{stuck[1]}",
+                stuck_in=None if stuck is None else f"{type(stuck[0]).__name__}.{stuck[1]}",
             )
             if stuck is not None:
                 self._free(stuck[0])
@@ -106,7 +102,7 @@ class NaiveLoop:
         node.shutdown()
         self._thread.join(FREED_WITHIN)
         if self._thread.is_alive():
-            raise RuntimeError(f"the naive loop still hangs in node {node.name!r}")
+            raise RuntimeError(f"the naive loop still hangs in {type(node).__name__}")
 
     def _run(self) -> None:
         ready = [node for node in self._nodes if self._survives(node, "init")]
@@ -127,8 +123,7 @@ class NaiveLoop:
         self._call = (node, hook, time.monotonic())
         try:
             getattr(node, hook)()
-        except Exception as error:  # noqa: BLE001 - whatever a node may raise
-            logger.info("%s.%s: %s", node.name, hook, error)
+        except Exception:  # noqa: BLE001 - whatever a node may raise
             self._failures += 1
             return False
         return True

@@ -6,14 +6,13 @@ ends when its stdin is closed, so that it does not outlive the robot, however th
 
 from __future__ import annotations
 
-import math
+import contextlib
 import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -33,10 +32,6 @@ class WorldError(Exception):
 class World:
     """Firmware, weather service and sonar; a context manager.
 
-    Arguments:
-        hang_up_at: Seconds from the firmware's start to its hang-up; infinity: never.
-        hang_up_for: Seconds until the line comes back.
-
     Attributes:
         imu_port: Path of the inertial sensor's serial line; it is there while plugged in.
         weather_url: Where the weather is to be had.
@@ -50,17 +45,16 @@ class World:
     weather_url: str
     sonar_address: tuple[str, int]
 
-    def __init__(self, *, hang_up_at: float = math.inf, hang_up_for: float = 2.0) -> None:
-        self._hang_up = (f"--hang-up-at={hang_up_at}", f"--hang-up-for={hang_up_for}")
+    def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[str]] = {}
-        self._cleanup = ExitStack()
+        self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> World:
-        with ExitStack() as cleanup:
+        with contextlib.ExitStack() as cleanup:
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="horus-demo-"))
             cleanup.callback(self._reap)
             self.imu_port = Path(folder) / "imu"
-            self._start("firmware", str(self.imu_port), *self._hang_up)
+            self._start("firmware", str(self.imu_port))
             self._start("weather")
             self._start("sonar")
             give_up = time.monotonic() + START_TIMEOUT
@@ -77,6 +71,19 @@ class World:
         traceback: TracebackType | None,
     ) -> None:
         self._cleanup.close()
+
+    def hang_up(self, *, after: float, seconds: float) -> None:
+        """Have the inertial sensor's line hang up in a while; not a word if the sensor is dead.
+
+        Arguments:
+            after: Seconds from now.
+            seconds: How long it stays away.
+        """
+        stdin = self._processes["firmware"].stdin
+        if stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stdin.write(f"{after} {seconds}\n")
+                stdin.flush()
 
     def pid(self, name: str) -> int:
         """The process id of ``"firmware"``, ``"weather"`` or ``"sonar"``."""
@@ -117,7 +124,8 @@ class World:
         for process in self._processes.values():
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
         for process in self._processes.values():
             try:
                 process.wait(max(0.0, give_up - time.monotonic()))

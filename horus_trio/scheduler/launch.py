@@ -1,4 +1,4 @@
-"""The engine in a thread of its own, for notebooks, GUIs and asyncio programs."""
+"""Robots without ceremony: `run` in one line, `background` in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,46 @@ import trio
 
 from ..node import Node
 from .report import RunReport
-from .scheduler import Scheduler
+from .scheduler import RunResult, Scheduler
 
-__all__ = ["background"]
+__all__ = ["background", "run"]
+
+
+def run(
+    *nodes: Node | Callable[[], Node],
+    duration: float | None = None,
+    **options: Any,
+) -> RunResult:
+    """Run nodes and nothing else: ``horus_trio.run(Camera(), Control(), duration=3)``.
+
+    Arguments:
+        nodes: Nodes, or classes or functions that make them.
+        duration: Seconds of ticking; None: until stopped.
+        options: Of the `Scheduler`.
+
+    Returns:
+        The `RunReport`; inside a Trio run an awaitable, as `Scheduler.run`.
+    """
+    scheduler = Scheduler(**options)
+    try:
+        for node in nodes:
+            scheduler.add(node)
+    except BaseException:
+        scheduler._release_nodes()
+        raise
+    if trio.lowlevel.in_trio_run():
+        return _run_and_release(scheduler, duration)  # type: ignore[return-value]
+    try:
+        return scheduler.run(duration)
+    finally:
+        scheduler._release_nodes()
+
+
+async def _run_and_release(scheduler: Scheduler, duration: float | None) -> RunReport:
+    try:
+        return await scheduler.run(duration)
+    finally:
+        scheduler._release_nodes()
 
 
 @contextlib.contextmanager
@@ -42,7 +79,9 @@ def background(
         for node in (nodes,) if single else nodes:  # type: ignore[union-attr]
             scheduler.add(node)  # type: ignore[arg-type]
     elif options:
-        raise TypeError("background(scheduler, …): options are the scheduler's own; pass them there")
+        raise TypeError(
+            "background(scheduler, …): options are the scheduler's own; pass them there"
+        )
     ready = threading.Event()
     ended: list[outcome.Outcome[RunReport]] = []
 

@@ -1,0 +1,143 @@
+"""The subcommand: a naive loop first, then the same nodes in the engine, then what that showed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import horus_trio as horus
+
+from .console import Console
+from .naive import NaiveLoop
+from .robot import Robot
+from .summary import LineTally, Summary, count_rows
+from .view import Events, View
+from .world import World, WorldError
+
+__all__ = ["add_arguments", "run"]
+
+NAIVE_SHARE, NAIVE_MOST = 0.25, 2.5
+"""Of the duration, the naive loop gets this share, and at most so many seconds."""
+
+HANG_UP_AFTER, HANG_UP_SHARE, HANG_UP_MOST = 0.3, 0.27, 2.0
+"""The line hangs up after this share of the robot's run, for that share, at most so many seconds."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--duration",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="length of the demo, naive loop included; 2 or more (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON summary on stdout and nothing else"
+    )
+    parser.add_argument(
+        "--database",
+        type=_new_file,
+        metavar="PATH",
+        help="SQLite file to write, which must not exist yet (default: a new temporary file)",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="lines instead of a live table, also on a terminal"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo; returns the exit code."""
+    database = options.database
+    if database is None:
+        handle, name = tempfile.mkstemp(prefix="horus-demo-", suffix=".sqlite3")
+        os.close(handle)
+        database = Path(name)
+    console = None if options.json else Console(sys.stdout, plain=options.plain)
+    try:
+        with World() as world:
+            summary = _play(world, Robot(world, database), options.duration, console)
+    except WorldError as error:
+        sys.stderr.write(f"horus-trio demo: {error}\n")
+        return 1
+    if console is None:
+        sys.stdout.write(json.dumps(summary.to_dict(), indent=2) + "\n")
+    else:
+        summary.write(console)
+    return summary.exit_code
+
+
+def _play(world: World, robot: Robot, duration: float, console: Console | None) -> Summary:
+    start = time.monotonic()
+    naive_seconds = min(NAIVE_MOST, NAIVE_SHARE * duration)
+    events = Events()
+    with events.listening():
+        if console is not None:
+            _introduce(console, world, naive_seconds)
+        naive = NaiveLoop(robot.nodes).run(naive_seconds)
+        if console is not None:
+            hung = f", then {naive.stuck_in} hung for good" if naive.stuck_in else ""
+            console.line(f"  {naive.rounds} rounds, {naive.rate:.1f} Hz{hung}")
+            console.line()
+
+        seconds = round(max(duration / 2, duration - (time.monotonic() - start)), 1)
+        scheduler = robot.scheduler()
+        scheduler.on_result(events.result)
+        before = LineTally.of(robot.imu)
+        world.hang_up(
+            after=HANG_UP_AFTER * seconds, seconds=min(HANG_UP_MOST, HANG_UP_SHARE * seconds)
+        )
+        events.start()
+        error = None
+        with View(console, scheduler, events, seconds) as view:
+            try:
+                report: horus.RunReport = scheduler.run(seconds)
+            except horus.RunFailed as failure:
+                error, report = str(failure), failure.report
+    if view.broken:
+        raise BrokenPipeError
+    return Summary(
+        report=report,
+        error=error,
+        naive=naive,
+        line=LineTally.of(robot.imu).since(before),
+        failures=events.failures,
+        casualties=tuple(world.casualties()),
+        black_box=count_rows(robot.black_box.path, robot.black_box.acknowledged),
+    )
+
+
+def _introduce(console: Console, world: World, naive_seconds: float) -> None:
+    console.line(console.styled("A robot among devices, each of them a process:", "bold"))
+    console.line(f"  an inertial sensor's firmware (process {world.pid('firmware')}: kill -9 it!)")
+    console.line(f"  a weather service             (process {world.pid('weather')})")
+    console.line(f"  a sonar                       (process {world.pid('sonar')})")
+    console.line()
+    console.line(console.styled(f"Its nodes in one naive loop, {naive_seconds:g} s", "bold"))
+    console.line("  while True:")
+    console.line("      for node in nodes: node.tick()")
+
+
+def _seconds(text: str) -> float:
+    """A duration from the command line."""
+    with contextlib.suppress(ValueError):
+        if 2.0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 2 or more")
+
+
+def _new_file(text: str) -> Path:
+    """A file from the command line that does not exist, or is empty, and can be written."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is in no folder; make {str(path.parent)!r} first")
+    if path.is_dir() or (path.exists() and path.stat().st_size):
+        raise argparse.ArgumentTypeError(f"{text!r} exists already; name another file")
+    return path

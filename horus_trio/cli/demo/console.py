@@ -1,0 +1,78 @@
+"""Where the demo speaks: lines on any stream, and a picture that is redrawn in place on a terminal.
+
+Nothing is assumed of a stream that is no terminal. A reader that went away (``| head``) shows as
+`BrokenPipeError` at the next write.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from typing import TextIO
+
+__all__ = ["Console"]
+
+_SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Console:
+    """Writes text.
+
+    Arguments:
+        stream: Where to.
+        plain: Write lines only, also on a terminal.
+
+    Attributes:
+        live: Whether pictures can be redrawn in place.
+    """
+
+    def __init__(self, stream: TextIO, *, plain: bool = False) -> None:
+        self._stream = stream
+        terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.live = terminal and not plain
+        self._colour = terminal and not os.environ.get("NO_COLOR")
+        self._drawn = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines of the terminal; 80 by 24 where there is none."""
+        return shutil.get_terminal_size()
+
+    def styled(self, text: str, *styles: str) -> str:
+        """The text in bold, dim, red, green or yellow where there is colour."""
+        if not self._colour or not styles:
+            return text
+        return f"\x1b[{';'.join(_SGR[style] for style in styles)}m{text}\x1b[0m"
+
+    def line(self, text: str = "") -> None:
+        """Write a line."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Write lines over those drawn last, cut to the terminal's width and height."""
+        columns, rows = self.size
+        picture = [f"{cut(line, columns - 1)}\x1b[K\n" for line in lines[: rows - 1]]
+        back = f"\x1b[{self._drawn}A" if self._drawn else ""
+        # Autowrap off while drawing: a terminal made narrower must not fold lines.
+        self._stream.write(f"\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
+        self._stream.flush()
+        self._drawn = len(picture)
+
+    def keep(self) -> None:
+        """Leave the last picture where it is."""
+        self._drawn = 0
+
+
+def cut(line: str, columns: int) -> str:
+    """The line without what stands beyond so many columns; escape sequences take none."""
+    kept, room, position = [], columns, 0
+    for escape in _ESCAPE.finditer(line):
+        text = line[position : escape.start()][:room]
+        room -= len(text)
+        kept += [text, escape.group()]
+        position = escape.end()
+    return "".join((*kept, line[position:][:room]))

@@ -1,0 +1,205 @@
+"""One tick: run it under its time limit, count it, publish its result.
+
+Every tick that comes in is settled exactly once, whatever happens in it, and the ticker says only
+what failed; what follows from a failure is the runner's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+from ..errors import TickCancelled, TickTimedOut
+from ..health import Ledger
+from ..messages import AsyncResult, Tick, TickStatus
+from ..node import Hook, Seat
+from .pool import ThreadCall
+from .worker import FAILURES, Worker
+
+if TYPE_CHECKING:
+    from .executor import AsyncIOExecutor
+
+__all__ = ["Ticker"]
+
+
+class Ticker:
+    """Runs the ticks of one node.
+
+    Arguments:
+        executor: Publishes results.
+        name: The node's name.
+        worker: Runs ``def`` ticks.
+        seat: Learns of each tick.
+        ledger: Counts them.
+        timeout: Seconds an ``async`` tick may take; None: without limit.
+        deadline: Seconds after its release by which a tick should have ended; None: none.
+        late: Called when one ended after its deadline, with what to say about it.
+    """
+
+    def __init__(
+        self,
+        executor: AsyncIOExecutor,
+        name: str,
+        worker: Worker,
+        seat: Seat,
+        ledger: Ledger,
+        *,
+        timeout: float | None,
+        deadline: float | None,
+        late: Callable[[str], None],
+    ) -> None:
+        self._executor = executor
+        self._clock = executor.clock
+        self._name = name
+        self._worker = worker
+        self._seat = seat
+        self._ledger = ledger
+        self._timeout = timeout
+        self._deadline = deadline
+        self._late = late
+
+    async def on_loop(self, hook: Hook, tick: Tick) -> BaseException | None:
+        """Run an ``async`` tick. A checkpoint only if the tick is one.
+
+        Returns:
+            What makes the tick a failure, or None.
+
+        Raises:
+            trio.Cancelled: The tick was cancelled from outside, and is settled.
+        """
+        self._seat.turn_page(tick)
+        timeout = self._timeout
+        started = self._clock()
+        try:
+            if timeout is None:
+                value = await hook.call()
+            else:
+                with trio.CancelScope(deadline=started + timeout) as scope:
+                    value = await hook.call()
+                if scope.cancelled_caught:
+                    return self._timed_out(tick, started, timeout)
+        except FAILURES as error:
+            return self._failed(tick, started, self._clock(), error)
+        except trio.Cancelled:
+            self._cancelled_while_running(tick, started)
+            raise
+        except BaseExceptionGroup as group:
+            cancelled, errors = group.split(trio.Cancelled)
+            if cancelled is None:
+                return self._failed(tick, started, self._clock(), group)
+            if errors is None:
+                self._cancelled_while_running(tick, started)
+            else:  # it raised while it was being cancelled
+                self._failed(tick, started, self._clock(), errors)
+            raise cancelled from None
+        self._succeeded(tick, started, self._clock(), value)
+        return None
+
+    async def in_thread(self, hook: Hook, tick: Tick) -> BaseException | None:
+        """Run a ``def`` tick in a thread. A checkpoint.
+
+        Returns:
+            What makes the tick a failure, or None. If its thread was left behind, the worker is
+            stuck.
+        """
+        self._seat.turn_page(tick)
+        released = self._clock()
+        try:
+            call = await self._worker.call_tick(hook)
+        except RuntimeError as error:  # no thread could be started
+            return self._failed(tick, released, self._clock(), error)
+        if call.waits_for_thread:
+            self.cancel(tick)
+            return None
+        self._ledger.waits.record(call.started - call.queued_at)
+        result = call.result
+        if result is None:
+            return self._abandoned(call, tick)
+        if isinstance(result, outcome.Value):
+            self._succeeded(tick, call.started, call.ended, result.value)
+            return None
+        raised = result.error
+        if isinstance(raised, TickCancelled) and self._worker.fence.expired:
+            self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
+            return None
+        return self._failed(tick, call.started, call.ended, raised)
+
+    def cancel(self, tick: Tick) -> None:
+        """Settle a tick that was released and never ran."""
+        self._settle_cancelled(tick, self._clock())
+
+    def _succeeded(self, tick: Tick, started: float, ended: float, value: Any) -> None:
+        self._ledger.succeed(tick.scheduled, started, ended)
+        if self._executor.is_observed:
+            self._publish(tick, TickStatus.OK, started, ended, value, None)
+        deadline = self._deadline
+        if deadline is not None and ended > tick.scheduled + deadline:
+            self._ledger.deadline_missed += 1
+            self._late(f"ended {ended - tick.scheduled:.3g} s after its release, past its deadline")
+
+    def _failed(
+        self, tick: Tick, started: float, ended: float, error: BaseException
+    ) -> BaseException:
+        self._ledger.fail(tick.scheduled, started, ended)
+        self._publish(tick, TickStatus.ERROR, started, ended, None, error)
+        return error
+
+    def _timed_out(self, tick: Tick, started: float, timeout: float) -> BaseException:
+        ended = self._clock()
+        self._ledger.time_out(tick.scheduled, started, ended)
+        self._worker.renew_fence()
+        error = TickTimedOut(
+            f"tick {tick.seq} of node {self._name!r} took longer than its tick_timeout of "
+            f"{timeout:g} s and was cancelled"
+        )
+        self._publish(tick, TickStatus.TIMED_OUT, started, ended, None, error)
+        return error
+
+    def _abandoned(self, call: ThreadCall, tick: Tick) -> BaseException:
+        ended = call.abandoned_at
+        if call.timed_out:
+            text = f"ran longer than its tick_timeout of {self._worker.tick_limit:g} s"
+        else:
+            text = f"still ran {ended - call.started:.3g} s after its start, at the stop"
+        error = TickTimedOut(
+            f"tick {tick.seq} of node {self._name!r} {text}; its thread was left behind"
+        )
+        self._ledger.abandon(tick.scheduled, call.started, ended)
+        self._publish(tick, TickStatus.ABANDONED, call.started, ended, None, error)
+        return error
+
+    def _cancelled_while_running(self, tick: Tick, started: float) -> None:
+        """It has unwound; what it may have left behind is fenced off."""
+        self._worker.renew_fence()
+        self._settle_cancelled(tick, started)
+
+    def _settle_cancelled(self, tick: Tick, started: float) -> None:
+        self._ledger.cancel()
+        error = TickCancelled(f"tick {tick.seq} of node {self._name!r} was cancelled")
+        self._publish(tick, TickStatus.CANCELLED, started, self._clock(), None, error)
+
+    def _publish(
+        self,
+        tick: Tick,
+        status: TickStatus,
+        started: float,
+        ended: float,
+        value: Any,
+        error: BaseException | None,
+    ) -> None:
+        if self._executor.is_observed:
+            self._executor.publish(
+                AsyncResult(
+                    node=self._name,
+                    seq=tick.seq,
+                    status=status,
+                    scheduled=tick.scheduled,
+                    started=started,
+                    duration=ended - started,
+                    value=value,
+                    error=error,
+                )
+            )

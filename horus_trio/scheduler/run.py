@@ -1,0 +1,334 @@
+"""One run of a scheduler: start, tick, stop, report."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import random
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import trio
+from trio_util import move_on_when
+
+from ..errors import HorusError, NodeExited
+from ..executor import POOL_TOKENS, AsyncIOExecutor, NodeRunner
+from ..health import Ledger
+from ..logs import LogThread
+from ..timer import Grid
+from .conductor import Conductor
+from .member import Member
+from .metronome import Beat, late_phase, spread_phases
+from .report import NodeFailure, RunReport, SchedulerStatistics, advice
+from .signals import SignalWatch
+from .wiring import check_wiring
+
+if TYPE_CHECKING:
+    from .scheduler import Scheduler
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One run of a scheduler: start, tick, stop, report."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.token = trio.lowlevel.current_trio_token()
+        self.now = trio.lowlevel.current_clock().current_time
+        self.executor: AsyncIOExecutor | None = None
+        self.reason = ""
+        self.fatal = False
+        self._stopping = trio.Event()
+        self._epoch = math.nan
+        self._ended = math.nan
+        self._warnings: list[str] = []
+        self._failed: list[NodeRunner] = []
+        self._hook_errors: list[str] = []
+        self._shutdown_while_busy: list[str] = []
+        self._conductor = Conductor() if scheduler.settings.deterministic else None
+        self._added_late = 0
+        self._final: SchedulerStatistics | None = None
+        self._over = False
+
+    def elapsed(self) -> float:
+        """Seconds of ticking so far."""
+        if self._epoch != self._epoch:
+            return 0.0
+        return (self._ended if self._ended == self._ended else self.now()) - self._epoch
+
+    def stop(self, reason: str) -> None:
+        """Ask for a graceful stop; any thread, signal-safe."""
+        if not self.reason:
+            self.reason = reason
+        with contextlib.suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self._stopping.set, idempotent=True)
+
+    def force(self, reason: str) -> None:
+        """Cut everything short; on the loop."""
+        self.reason = f"{self.reason}, forced by {reason}"
+        if self.executor is not None:
+            self.executor.log.warning("stop forced by %s", reason)
+            self.executor.force_all()
+
+    # The run
+
+    async def execute(
+        self, duration: float | None, task_status: trio.TaskStatus[None]
+    ) -> BaseException | None:
+        """Run to the end. Returns what has to be raised instead of a report."""
+        scheduler = self.scheduler
+        problem: BaseException | None = None
+        with (
+            LogThread() as log_thread,
+            _switch_interval(scheduler.settings.switch_interval),
+            SignalWatch(scheduler.settings.signals, self.stop, self.force),
+        ):
+            async with trio.open_nursery() as nursery:
+                executor = self.executor = AsyncIOExecutor(
+                    nursery,
+                    limiter=scheduler.settings.limiter or trio.CapacityLimiter(POOL_TOKENS),
+                    max_abandoned=scheduler.settings.max_abandoned,
+                    topics=scheduler._topics,
+                    log_thread=log_thread,
+                    on_stop=self.stop,
+                    results=scheduler._results,
+                    dice=random.Random(0).random if self._conductor else random.random,
+                )
+                executor.on_left = self._node_left
+                scheduler._topics.start_clock(executor.clock)
+                for observer in scheduler._observers:
+                    observer.join(executor)
+                if self._conductor is not None:
+                    nursery.start_soon(self._conductor.run)
+                try:
+                    async with move_on_when(self._stopping.wait):
+                        await self._start(executor)
+                        task_status.started()
+                        self._begin(executor, duration)
+                        await trio.sleep_forever()
+                except (HorusError, KeyboardInterrupt) as error:
+                    problem = error
+                    self.reason = self.reason or repr(error)
+                finally:
+                    self._ended = self.now()
+                    await self._stop(executor)
+                    nursery.cancel_scope.cancel()
+        return problem
+
+    async def _start(self, executor: AsyncIOExecutor) -> None:
+        members = list(self.scheduler._members.values())
+        self._warnings += check_wiring({m.name: m.options for m in members})
+        if not members:
+            self._warnings.append("the scheduler has no nodes; add(…) some")
+        for text in self._warnings:
+            executor.log.warning("%s", text)
+        by_order = sorted(members, key=lambda m: m.options.order)
+        for _, group in itertools.groupby(by_order, key=lambda m: m.options.order):
+            runners = [self._launch(executor, member) for member in group]
+            for runner in runners:
+                await runner.settled.wait()
+
+    def _begin(self, executor: AsyncIOExecutor, duration: float | None) -> None:
+        """Everything is initialised: the grid begins now."""
+        epoch = self._epoch = self.now()
+        if duration is not None:
+            # Before any release of the same instant: n seconds at r Hz are n * r ticks.
+            alarm = executor.timer.alarm(lambda now: self._run_down(duration), order=-math.inf)
+            alarm.set(epoch + duration)
+            if duration == 0:
+                return
+        members = list(self.scheduler._members.values())
+        spread = spread_phases([m.rate if m.options.phase == "spread" else None for m in members])
+        for member, phase in zip(members, spread, strict=True):
+            if isinstance(member.options.phase, float):
+                phase = member.options.phase
+            elif self._conductor is not None:
+                phase = 0.0
+            self.start_beat(member, at=epoch + phase, since=epoch)
+
+    def _run_down(self, duration: float) -> None:
+        self.reason = self.reason or f"its duration of {duration:g} s was over"
+        for member in self.scheduler._members.values():
+            if member.beat is not None:
+                member.beat.stop()
+        self._stopping.set()
+
+    async def _stop(self, executor: AsyncIOExecutor) -> None:
+        scheduler = self.scheduler
+        self._over = True
+        self.reason = self.reason or "it was cancelled"
+        for member in scheduler._members.values():
+            if member.beat is not None:
+                member.beat.stop()
+        with trio.CancelScope(shield=True):
+            late = executor.timer.alarm(lambda now: self._name_the_late(executor))
+            late.set(self.now() + scheduler.settings.stop_timeout + 1.0)
+            await executor.shutdown_all(scheduler.settings.stop_timeout)
+            late.clear()
+        self._final = scheduler._last_statistics = scheduler.statistics()
+        for runner in executor.runners.values():
+            self._keep_record(runner)
+        for member in scheduler._members.values():
+            if member.runner is not None:
+                member.beat = None
+        scheduler._topics.start_clock(None)
+        executor.close()
+
+    def _name_the_late(self, executor: AsyncIOExecutor) -> None:
+        for runner in executor.runners.values():
+            if not runner.done.is_set():
+                executor.log.critical(
+                    "node %r does not end (%s): Trio cannot leave behind async code that shields "
+                    "itself, swallows Cancelled or blocks",
+                    runner.name,
+                    runner.phase,
+                )
+
+    # Nodes
+
+    def _launch(self, executor: AsyncIOExecutor, member: Member) -> NodeRunner:
+        member.ledger = Ledger()
+        runner = executor.start_node(
+            member.node, member.name, member.options, member.ledger, member.rebuild
+        )
+        member.runner = runner
+        if member.paused:
+            runner.pause()
+        if self._conductor is not None:
+            self._conductor.join(runner)
+        return runner
+
+    def add_late(self, member: Member) -> None:
+        """Start a node that was added during the run."""
+        executor = self.executor
+        if executor is None or self._over:
+            return
+        if self._epoch != self._epoch:
+            # Still starting: the group of its order may be through already.
+            self._launch(executor, member)
+            return
+        runner = self._launch(executor, member)
+        executor.clean_context.run(executor.nursery.start_soon, self._join_late, member, runner)
+
+    async def _join_late(self, member: Member, runner: NodeRunner) -> None:
+        await runner.settled.wait()
+        rate, phase = member.rate, member.options.phase
+        if rate is None or self._over:
+            return
+        if phase == "spread":
+            self._added_late += 1
+            phase = 0.0 if self._conductor else late_phase(self._added_late, rate)
+        self.start_beat(member, at=self._epoch + phase, since=self.now())
+
+    def start_beat(self, member: Member, at: float, since: float) -> None:
+        """Release a node on the grid through `at`, at its points from `since` on (seconds)."""
+        executor, runner = self.executor, member.runner
+        if executor is None or runner is None or member.rate is None or member.removing:
+            return
+        if member.beat is not None:
+            member.beat.stop()
+        if runner.done.is_set():
+            return
+        grid = Grid(at, member.rate)
+        member.beat = Beat(executor.timer, runner.mailbox, grid, member.options.order)
+        if not member.paused and not self._over:
+            member.beat.start(since)
+
+    def _node_left(self, runner: NodeRunner) -> None:
+        scheduler = self.scheduler
+        member = scheduler._members.get(runner.name)
+        if member is None or member.runner is not runner:
+            return
+        if member.beat is not None:
+            member.beat.stop()
+        member.node = runner.node
+        if runner.failure is not None:
+            self._failed.append(runner)
+            if runner.fatal:
+                self.fatal = True
+                self.stop(f"node {runner.name!r} failed")
+            elif all(
+                m.runner is not None and m.runner.failure is not None
+                for m in scheduler._members.values()
+            ):
+                self.fatal = True
+                self.stop("every node has failed")
+        if member.removing:
+            self._keep_record(runner)
+            scheduler._forget(member)
+
+    def _keep_record(self, runner: NodeRunner) -> None:
+        self._hook_errors += runner.hook_errors
+        if runner.shutdown_while_busy:
+            self._shutdown_while_busy.append(runner.name)
+
+    # The end
+
+    def failures(self) -> list[Exception]:
+        """The original exceptions of the nodes that failed for good, groups taken apart."""
+        fatal = [r for r in self._failed if r.fatal] or self._failed
+        return [leaf for r in fatal if r.failure is not None for leaf in _leaves(r.failure)]
+
+    def make_report(self) -> RunReport:
+        """The report; after `execute`."""
+        final = self._final
+        if final is None:
+            raise HorusError("the run has not ended, so there is no report yet")
+        pool = final.pool
+        return RunReport(
+            name=self.scheduler.name,
+            reason=self.reason,
+            duration=self.elapsed(),
+            statistics=final,
+            failed=tuple(
+                NodeFailure(
+                    node=r.name,
+                    fatal=r.fatal,
+                    error="; ".join([_summary(r.failure), *getattr(r.failure, "__notes__", ())]),
+                    traceback="".join(traceback.format_exception(r.failure)),
+                )
+                for r in self._failed
+                if r.failure is not None
+            ),
+            stragglers=() if pool is None else pool.abandoned,
+            shutdown_while_busy=tuple(self._shutdown_while_busy),
+            hook_errors=tuple(self._hook_errors),
+            warnings=(*self._warnings, *advice(final)),
+        )
+
+
+def _leaves(error: BaseException) -> Iterator[Exception]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            for note in getattr(error, "__notes__", ()):
+                inner.add_note(note)
+            yield from _leaves(inner)
+    elif isinstance(error, Exception):
+        yield error
+    else:
+        exited = NodeExited(f"a node raised {error!r}")
+        exited.__cause__ = error
+        for note in getattr(error, "__notes__", ()):
+            exited.add_note(note)
+        yield exited
+
+
+def _summary(error: BaseException | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def _switch_interval(seconds: float | None) -> Iterator[None]:
+    if seconds is None:
+        yield
+        return
+    earlier = sys.getswitchinterval()
+    sys.setswitchinterval(seconds)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(earlier)

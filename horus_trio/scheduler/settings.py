@@ -1,0 +1,55 @@
+"""What a scheduler is told once: checked and frozen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from ..errors import ConfigurationError
+
+__all__ = ["SchedulerSettings", "above_zero"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerSettings:
+    """The arguments of `Scheduler`.
+
+    Raises:
+        ConfigurationError: A value makes no sense.
+    """
+
+    tick_rate: float
+    name: str
+    limiter: trio.CapacityLimiter | None
+    stop_timeout: float
+    signals: bool
+    deterministic: bool
+    max_abandoned: int
+    stall_after: float
+    switch_interval: float | None
+
+    def __post_init__(self) -> None:
+        above_zero("tick_rate", self.tick_rate, "Hz")
+        above_zero("stop_timeout", self.stop_timeout, "seconds")
+        above_zero("stall_after", self.stall_after, "seconds")
+        if self.switch_interval is not None:
+            above_zero("switch_interval", self.switch_interval, "seconds")
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise ConfigurationError(f"name={self.name!r}: expected a printable, non-empty str")
+        if self.limiter is not None and not isinstance(self.limiter, trio.CapacityLimiter):
+            raise ConfigurationError(
+                f"limiter={self.limiter!r}: expected a trio.CapacityLimiter, or None for one of 4"
+            )
+        bound = self.max_abandoned
+        if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
+            raise ConfigurationError(f"max_abandoned={bound!r}: expected a whole number, 0 or more")
+
+
+def above_zero(option: str, value: Any, unit: str) -> float:
+    """Check that a value is a finite number above 0, of the unit named in the message."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ConfigurationError(f"{option}={value!r}: expected a finite number of {unit} above 0")
+    return float(value)
