@@ -98,9 +98,13 @@ class OffLoopLogger(logging.Logger):
         self, target: logging.Logger, fields: Callable[[], Mapping[str, Any]] | None = None
     ) -> None:
         super().__init__(target.name)
-        self.parent = target
+        self.parent = self._target = target
         self.thread: LogThread | None = None
         self._fields = fields
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the base class's name
+        """Whether the target logs at that level now."""
+        return self._target.isEnabledFor(level)
 
     def handle(self, record: logging.LogRecord) -> None:
         """Add the fields, then queue the record, or handle it here outside a run."""

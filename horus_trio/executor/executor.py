@@ -318,6 +318,7 @@ async def open_executor(
         stop_timeout: Seconds the shutting down may take.
         topics: Shared topics; None: new ones.
     """
+    problem: BaseException | None = None
     with LogThread() as log_thread:
         async with trio.open_nursery() as nursery:
             topics = Topics() if topics is None else topics
@@ -333,7 +334,11 @@ async def open_executor(
             executor.results  # noqa: B018 - keep results from the start
             try:
                 yield executor
+            except (Exception, KeyboardInterrupt) as error:
+                problem = error  # raised outside the nursery, which would wrap it in a group
             finally:
                 await executor.shutdown_all(stop_timeout)
                 executor.close()
                 topics.start_clock(None)
+    if problem is not None:
+        raise problem

@@ -181,6 +181,7 @@ class ThreadCall:
         "started",
         "thread",
         "timed_out",
+        "waits_for_token",
         "what",
     )
 
@@ -216,6 +217,7 @@ class ThreadCall:
         self.thread: int | None = None
         self.result: outcome.Maybe[Any] | None = None
         self.timed_out = False
+        self.waits_for_token = False
         self.abandoned = False
         self.abandoned_at = math.nan
         self.on_return: Callable[[], None] | None = None
@@ -238,7 +240,6 @@ class ThreadCall:
                 if own is not None:
                     await own.execute(self)
                 else:
-                    self.pool._waiting[self] = None
                     await trio.to_thread.run_sync(
                         self._work,
                         abandon_on_cancel=True,
@@ -248,7 +249,6 @@ class ThreadCall:
         finally:
             if self._limit is not None:
                 self._limit.end()
-            self.pool._waiting.pop(self, None)
             if self.result is None:
                 self._give_up()
         return self.result
@@ -299,12 +299,18 @@ class ThreadCall:
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         """Take the token from the real limiter. A checkpoint."""
         limiter = self._limiter
-        if limiter is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            await limiter.acquire_on_behalf_of(self)
+        if limiter is not None:
+            try:  # the call that follows is a checkpoint: no need for one more here
+                limiter.acquire_on_behalf_of_nowait(self)
+            except trio.WouldBlock:
+                self.waits_for_token = True
+                self.pool._waiting[self] = None
+                try:
+                    await limiter.acquire_on_behalf_of(self)
+                finally:
+                    self.waits_for_token = False
+                    del self.pool._waiting[self]
             self._held = limiter
-        del self.pool._waiting[self]
         self._begin_limit()
 
     def release_on_behalf_of(self, borrower: object) -> None:

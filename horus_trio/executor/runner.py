@@ -140,7 +140,7 @@ class NodeRunner:
         if self._state is not NodeState.RUNNING:
             return self._state
         call = self._worker.call
-        if call is not None and call.waits_for_thread:
+        if call is not None and call.waits_for_token:
             return NodeState.WAITING_FOR_THREAD
         if self.paused:
             return NodeState.PAUSED
@@ -552,7 +552,7 @@ class NodeRunner:
         self.node._seat = seat
 
     def _replace(self, node: Node, hooks: Hooks) -> None:
+        self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
-        self.node._seat = None
         self.node, self._hooks = node, hooks

@@ -15,7 +15,7 @@ from pathlib import Path
 import horus_trio as horus
 
 from .console import Console
-from .naive import NaiveLoop
+from .naive import NaiveLoop, NaiveOutcome
 from .robot import Robot
 from .summary import LineTally, Summary, count_rows
 from .view import Events, View
@@ -25,6 +25,9 @@ __all__ = ["add_arguments", "run"]
 
 NAIVE_SHARE, NAIVE_MOST = 0.25, 2.5
 """Of the duration, the naive loop gets this share, and at most so many seconds."""
+
+STOPPING = 0.5
+"""Seconds kept back for the robot's end."""
 
 HANG_UP_AFTER, HANG_UP_SHARE, HANG_UP_MOST = 0.3, 0.27, 2.0
 """The line hangs up after this share of the robot's run, for that share, at most so many seconds."""
@@ -55,52 +58,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo; returns the exit code."""
+    deadline = time.monotonic() + options.duration - STOPPING
     database = options.database
     if database is None:
         handle, name = tempfile.mkstemp(prefix="horus-demo-", suffix=".sqlite3")
         os.close(handle)
         database = Path(name)
-    console = None if options.json else Console(sys.stdout, plain=options.plain)
+    console = Console(None if options.json else sys.stdout, plain=options.plain)
     try:
         with World() as world:
-            summary = _play(world, Robot(world, database), options.duration, console)
+            naive_seconds = min(NAIVE_MOST, NAIVE_SHARE * options.duration)
+            _introduce(console, world, naive_seconds)
+            robot = Robot(world, database)
+            events = Events()
+            with events.listening():
+                naive = _run_naively(robot, naive_seconds, console)
+                seconds = max(options.duration / 2, deadline - time.monotonic())
+                summary = _run_robot(world, robot, events, round(seconds, 1), console, naive)
     except WorldError as error:
         sys.stderr.write(f"horus-trio demo: {error}\n")
         return 1
-    if console is None:
+    if options.json:
         sys.stdout.write(json.dumps(summary.to_dict(), indent=2) + "\n")
     else:
         summary.write(console)
     return summary.exit_code
 
 
-def _play(world: World, robot: Robot, duration: float, console: Console | None) -> Summary:
-    start = time.monotonic()
-    naive_seconds = min(NAIVE_MOST, NAIVE_SHARE * duration)
-    events = Events()
-    with events.listening():
-        if console is not None:
-            _introduce(console, world, naive_seconds)
-        naive = NaiveLoop(robot.nodes).run(naive_seconds)
-        if console is not None:
-            hung = f", then {naive.stuck_in} hung for good" if naive.stuck_in else ""
-            console.line(f"  {naive.rounds} rounds, {naive.rate:.1f} Hz{hung}")
-            console.line()
+def _run_naively(robot: Robot, seconds: float, console: Console) -> NaiveOutcome:
+    naive = NaiveLoop(robot.nodes).run(seconds)
+    hung = f", then {naive.stuck_in} hung for good" if naive.stuck_in else ""
+    console.line(f"  {naive.rounds} rounds, {naive.rate:.1f} Hz{hung}")
+    console.line()
+    return naive
 
-        seconds = round(max(duration / 2, duration - (time.monotonic() - start)), 1)
-        scheduler = robot.scheduler()
-        scheduler.on_result(events.result)
-        before = LineTally.of(robot.imu)
-        world.hang_up(
-            after=HANG_UP_AFTER * seconds, seconds=min(HANG_UP_MOST, HANG_UP_SHARE * seconds)
-        )
-        events.start()
-        error = None
-        with View(console, scheduler, events, seconds) as view:
-            try:
-                report: horus.RunReport = scheduler.run(seconds)
-            except horus.RunFailed as failure:
-                error, report = str(failure), failure.report
+
+def _run_robot(
+    world: World,
+    robot: Robot,
+    events: Events,
+    seconds: float,
+    console: Console,
+    naive: NaiveOutcome,
+) -> Summary:
+    scheduler = robot.scheduler()
+    scheduler.on_result(events.result)
+    before = LineTally.of(robot.imu)
+    world.hang_up(after=HANG_UP_AFTER * seconds, seconds=min(HANG_UP_MOST, HANG_UP_SHARE * seconds))
+    error = None
+    with View(console, scheduler, events, seconds) as view:
+        try:
+            report: horus.RunReport = scheduler.run(seconds)
+        except horus.RunFailed as failure:
+            error, report = str(failure), failure.report
     if view.broken:
         raise BrokenPipeError
     return Summary(
@@ -137,7 +147,9 @@ def _new_file(text: str) -> Path:
     """A file from the command line that does not exist, or is empty, and can be written."""
     path = Path(text)
     if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is in no folder; make {str(path.parent)!r} first")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is in no folder; make {str(path.parent)!r} first"
+        )
     if path.is_dir() or (path.exists() and path.stat().st_size):
         raise argparse.ArgumentTypeError(f"{text!r} exists already; name another file")
     return path

@@ -22,16 +22,18 @@ class Console:
     """Writes text.
 
     Arguments:
-        stream: Where to.
+        stream: Where to; None: nowhere.
         plain: Write lines only, also on a terminal.
 
     Attributes:
         live: Whether pictures can be redrawn in place.
     """
 
-    def __init__(self, stream: TextIO, *, plain: bool = False) -> None:
+    def __init__(self, stream: TextIO | None, *, plain: bool = False) -> None:
         self._stream = stream
-        terminal = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        terminal = (
+            stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        )
         self.live = terminal and not plain
         self._colour = terminal and not os.environ.get("NO_COLOR")
         self._drawn = 0
@@ -49,8 +51,7 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """Write a line."""
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._write(text + "\n")
 
     def draw(self, lines: Sequence[str]) -> None:
         """Write lines over those drawn last, cut to the terminal's width and height."""
@@ -58,13 +59,17 @@ class Console:
         picture = [f"{cut(line, columns - 1)}\x1b[K\n" for line in lines[: rows - 1]]
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
         # Autowrap off while drawing: a terminal made narrower must not fold lines.
-        self._stream.write(f"\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
-        self._stream.flush()
+        self._write(f"\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
         self._drawn = len(picture)
 
     def keep(self) -> None:
         """Leave the last picture where it is."""
         self._drawn = 0
+
+    def _write(self, text: str) -> None:
+        if self._stream is not None:
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def cut(line: str, columns: int) -> str:

@@ -31,6 +31,8 @@ __all__ = ["RATE", "Firmware", "SerialLine", "frames", "main"]
 RATE = 100.0
 """Frames a second."""
 
+SEED = 12
+
 CORRUPTED = 0.01
 """Share of the frames that have a byte changed on the way."""
 
@@ -127,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Be the firmware until stdin is closed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("link", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(argv)
 
     line = SerialLine(options.link)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import horus_trio as horus
 
+from .world import WorldError
+
 __all__ = ["NaiveLoop", "NaiveOutcome"]
 
 STUCK_AFTER = 1.2
@@ -20,6 +22,7 @@ STUCK_AFTER = 1.2
 
 FREED_WITHIN = 2.0
 """Seconds a hung call may take to return once its node was shut down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NaiveOutcome:
@@ -63,7 +66,7 @@ class NaiveLoop:
         """Run the loop for a time.
 
         Raises:
-            RuntimeError: It hung, and nothing freed it.
+            WorldError: It hung, and nothing freed it.
         """
         topics = horus.Topics()
         for node in self._nodes:
@@ -102,7 +105,7 @@ class NaiveLoop:
         node.shutdown()
         self._thread.join(FREED_WITHIN)
         if self._thread.is_alive():
-            raise RuntimeError(f"the naive loop still hangs in {type(node).__name__}")
+            raise WorldError(f"the naive loop still hangs in {type(node).__name__}")
 
     def _run(self) -> None:
         ready = [node for node in self._nodes if self._survives(node, "init")]

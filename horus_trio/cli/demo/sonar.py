@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with SonarServer(options.good) as server:
         sys.stdout.write(f"{server.server_address[1]}\n")
         sys.stdout.flush()
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         sys.stdin.read()
         server.shutdown()
     return 0

@@ -66,7 +66,9 @@ def count_rows(path: Path, acknowledged: int) -> BlackBoxCheck:
     problem = None
     rows = 0
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as database:
             [[rows]] = database.execute("SELECT count(*) FROM messages")
     except sqlite3.Error as error:
         problem = str(error)
@@ -104,7 +106,10 @@ class Summary:
     def problems(self) -> list[str]:
         """What is wrong with the result; nothing, if the demo has shown what it promises."""
         found = [] if self.error is None else [f"the run failed: {self.error}"]
-        found += [f"node {failure.node} failed for good: {failure.error}" for failure in self.report.failed]
+        found += [
+            f"node {failure.node} failed for good: {failure.error}"
+            for failure in self.report.failed
+        ]
         found += [text.rstrip().splitlines()[-1] for text in self.report.hook_errors]
         box = self.black_box
         if box.problem is not None:

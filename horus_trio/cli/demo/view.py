@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Self
 
 import horus_trio as horus
 
@@ -105,7 +106,7 @@ class View:
     """Shows a scheduler while inside.
 
     Arguments:
-        console: Where to; None: show nothing.
+        console: Where to.
         scheduler: What to show. Stopped when nobody reads the console any more.
         events: Shown too.
         seconds: How long it will run.
@@ -115,7 +116,7 @@ class View:
     """
 
     def __init__(
-        self, console: Console | None, scheduler: horus.Scheduler, events: Events, seconds: float
+        self, console: Console, scheduler: horus.Scheduler, events: Events, seconds: float
     ) -> None:
         self.broken = False
         self._console = console
@@ -127,9 +128,9 @@ class View:
         self._thread = threading.Thread(target=self._run, name="demo view", daemon=True)
         self._earlier: collections.deque[horus.SchedulerStatistics] = collections.deque(maxlen=6)
 
-    def __enter__(self) -> View:
-        if self._console is not None:
-            self._thread.start()
+    def __enter__(self) -> Self:
+        self._events.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -139,28 +140,26 @@ class View:
         traceback: TracebackType | None,
     ) -> None:
         self._over.set()
-        if self._console is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
         try:
-            if self._console is None:
-                return
             if self._console.live:
-                self._redraw(self._console)
+                self._redraw()
             else:
-                self._report(self._console)
+                self._report()
         except BrokenPipeError:
             self.broken = True
             self._scheduler.stop("nobody reads the output")
 
-    def _redraw(self, console: Console) -> None:
+    def _redraw(self) -> None:
         while not self._over.wait(REDRAW):
-            console.draw(self._picture(console))
-        console.draw(self._picture(console))
-        console.keep()
+            self._console.draw(self._picture())
+        self._console.draw(self._picture())
+        self._console.keep()
 
-    def _report(self, console: Console) -> None:
+    def _report(self) -> None:
+        console = self._console
         second = 0
         console.line(f"The same nodes in horus_trio, {self._seconds:g} s")
         while not self._over.wait(REDRAW):
@@ -197,7 +196,8 @@ class View:
         ]
         return f"{now.elapsed:5.1f} s  " + ", ".join(words)
 
-    def _picture(self, console: Console) -> list[str]:
+    def _picture(self) -> list[str]:
+        console = self._console
         now = self._observe()
         wide = console.size[0] >= 100
         self._recent.extend(self._events.take())
@@ -211,15 +211,15 @@ class View:
         if wide:
             header += f"{'restarts':>10}{'took p50/max':>18}"
         lines.append(console.styled(header, "dim"))
-        lines += [self._row(console, node, wide=wide) for node in now.nodes.values()]
+        lines += [self._row(node, wide=wide) for node in now.nodes.values()]
         lines += ["", self._totals(now), ""]
         lines += self._recent
         lines += [""] * (EVENTS_SHOWN - len(self._recent))
         return lines
 
-    def _row(self, console: Console, node: horus.NodeStatistics, *, wide: bool) -> str:
+    def _row(self, node: horus.NodeStatistics, *, wide: bool) -> str:
         style = _STYLES.get(node.state, "dim")
-        state = console.styled(f"{node.state.value:<18}", style)
+        state = self._console.styled(f"{node.state.value:<18}", style)
         failed = node.errors + node.timed_out + node.abandoned
         row = f"{node.name:<10}{state}{self._rate(node):>6.1f} Hz{node.ok:>7}{failed:>8}"
         row += f"{node.missed:>8}{_milliseconds(node.lateness.p50, node.lateness.p99):>16}"

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 __all__ = ["World", "WorldError"]
 
@@ -26,7 +27,7 @@ END_TIMEOUT = 2.0
 
 
 class WorldError(Exception):
-    """A process of the world could not be started."""
+    """The world does not play along: a process does not start, a device does not let go."""
 
 
 class World:
@@ -49,7 +50,7 @@ class World:
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._cleanup = contextlib.ExitStack()
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as cleanup:
             folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="horus-demo-"))
             cleanup.callback(self._reap)
