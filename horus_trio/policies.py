@@ -11,7 +11,7 @@ import abc
 import enum
 import math
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .errors import ConfigurationError
 
@@ -167,7 +167,7 @@ class Restart(FailurePolicy):
             _positive("Restart", "within", self.within)
         _not_negative("Restart", "backoff", self.backoff)
         _not_negative("Restart", "max_backoff", self.max_backoff)
-        if not 0 <= self.jitter <= 1:
+        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ConfigurationError(
                 f"Restart(jitter={self.jitter!r}): expected a fraction from 0 to 1"
             )
@@ -259,15 +259,19 @@ def _count(state: FailureState) -> FailureState:
     return replace(state, total=state.total + 1, streak=state.streak + 1)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _positive(owner: str, name: str, value: float) -> None:
-    if not 0 < value < math.inf:
+    if not _is_number(value) or not 0 < value < math.inf:
         raise ConfigurationError(
             f"{owner}({name}={value!r}): expected a finite number of seconds above 0"
         )
 
 
 def _not_negative(owner: str, name: str, value: float) -> None:
-    if not 0 <= value < math.inf:
+    if not _is_number(value) or not 0 <= value < math.inf:
         raise ConfigurationError(
             f"{owner}({name}={value!r}): expected a finite number of seconds, 0 or more"
         )

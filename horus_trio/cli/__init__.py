@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except KeyboardInterrupt:
+        sys.stderr.write("horus-trio: interrupted\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # The interpreter flushes stdout at its end, and must find nothing to complain about.

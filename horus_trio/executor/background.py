@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,21 +18,18 @@ class BackgroundTasks:
 
     Arguments:
         name: The node's name.
-        nursery: Where they live; each is shielded there, and cancelled by `end`.
-        context: A clean context to start them in: no tick's fence.
+        start: Starts a task; each is shielded, and cancelled by `end`.
         failed: Called with what one of them raised.
     """
 
     def __init__(
         self,
         name: str,
-        nursery: trio.Nursery,
-        context: contextvars.Context,
+        start: Callable[..., None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._name = name
-        self._nursery = nursery
-        self._context = context
+        self._start = start
         self._failed = failed
         self._fence = Fence(name)
         self._scopes: dict[trio.CancelScope, None] = {}
@@ -43,7 +39,7 @@ class BackgroundTasks:
         """Start one; on the loop."""
         scope = trio.CancelScope(shield=True)
         self._scopes[scope] = None
-        self._context.run(self._nursery.start_soon, self._run, scope, function, args)
+        self._start(self._run, scope, function, args)
 
     def cancel(self) -> None:
         """Cancel all of them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -82,9 +82,9 @@ class AsyncIOExecutor:
         self.log_thread = log_thread
         self.log = OffLoopLogger(engine_logger)
         self.log.thread = log_thread
-        self.timer = Timer()
-        self.pool = BlockingPool(limiter, max_abandoned, self.timer, self.clock)
         self.clean_context = contextvars.copy_context()
+        self.timer = Timer()
+        self.pool = BlockingPool(limiter, max_abandoned, self.timer, self.clock, self.start_soon)
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
@@ -211,7 +211,7 @@ class AsyncIOExecutor:
             )
         runner = NodeRunner(self, node, name, hooks, options, ledger, rebuild)
         self.runners[name] = runner
-        self.clean_context.run(self.nursery.start_soon, runner.run)
+        self.start_soon(runner.run)
         return runner
 
     def open_results(self, capacity: int) -> Subscription[AsyncResult]:
@@ -237,7 +237,11 @@ class AsyncIOExecutor:
 
     def make_safe(self, runner: NodeRunner) -> None:
         """Call a node's ``enter_safe_state`` beside its tick."""
-        self.clean_context.run(self.nursery.start_soon, self._make_safe, runner)
+        self.start_soon(self._make_safe, runner)
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Start a task of the engine in a clean context: no tick's fence. On the loop."""
+        self.clean_context.run(self.nursery.start_soon, function, *args)
 
     def request_stop(self, reason: str) -> None:
         """A node wants the run to stop; any thread."""
@@ -334,8 +338,8 @@ async def open_executor(
             executor.results  # noqa: B018 - keep results from the start
             try:
                 yield executor
-            except (Exception, KeyboardInterrupt) as error:
-                problem = error  # raised outside the nursery, which would wrap it in a group
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+                problem = error  # raised again outside the nursery, which would wrap it
             finally:
                 await executor.shutdown_all(stop_timeout)
                 executor.close()

@@ -23,7 +23,6 @@ from ..timer import Alarm
 from .background import BackgroundTasks
 from .judge import Judge, is_interrupt, text_of
 from .mailbox import Mailbox
-from .pool import OwnThread
 from .ticker import Ticker
 from .worker import FAILURES, Worker
 
@@ -92,15 +91,13 @@ class NodeRunner:
         self._probe_alarm: Alarm | None = None
         self._miss_throttle = Throttle()
         own = options.thread == "own" and hooks.uses_threads
-        self._own = OwnThread(name) if own else None
-        self._own_scope = trio.CancelScope(shield=True)
         timeout = options.tick_timeout
         self._worker = Worker(
             name,
             executor.pool,
             executor.timer,
             options.limiter or executor.pool.limiter,
-            self._own,
+            executor.pool.own_worker(name) if own else None,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
         self._ticker = Ticker(
@@ -121,9 +118,7 @@ class NodeRunner:
             executor.clock,
             executor.random,
         )
-        self._tasks = BackgroundTasks(
-            name, executor.nursery, executor.clean_context, self._background_failed
-        )
+        self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
         self._background_error: BaseException | None = None
         self._sit_down()
 
@@ -227,8 +222,6 @@ class NodeRunner:
         """Be the node's supervised task, until it leaves or has failed for good."""
         with trio.CancelScope(shield=True):
             try:
-                if self._own is not None:
-                    self.executor.nursery.start_soon(self._serve_own_thread, self._own)
                 await self._supervise()
             finally:
                 self._finish()
@@ -299,6 +292,9 @@ class NodeRunner:
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
         decision: Decision | None = None
+        if is_interrupt(error):
+            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
+            return None
         with self._life:
             await self._worker.wait_while_stuck()
             if self.mailbox.leaving is None:
@@ -364,10 +360,6 @@ class NodeRunner:
         self._worker.fence.close()
         self.seat.over = True
         self.seat.leave()
-        if self._own is not None:
-            self._own.finish()
-            if not self._own.is_free:
-                self._own_scope.cancel()
         self.phase = "done"
         self.settled.set()
         self.done.set()
@@ -424,6 +416,8 @@ class NodeRunner:
         error = await self._worker.call_hook(hook, self.options.shutdown_timeout, args)
         self.phase = phase
         if error is not None:
+            if is_interrupt(error):
+                self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             self.ledger.observer_errors += 1
             self.ledger.last_error = text = text_of(error)
             self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text}")
@@ -536,10 +530,6 @@ class NodeRunner:
         self._state = state
         self.phase = phase
 
-    async def _serve_own_thread(self, own: OwnThread) -> None:
-        with self._own_scope:
-            await own.serve()
-
     def _sit_down(self) -> None:
         options, seat = self.options, self.seat
         for pub in options.pubs:
@@ -548,6 +538,7 @@ class NodeRunner:
             seat.join(sub)
         for topic in options.on:
             seat.subscription(topic)
+        seat.set_lenient(True)  # nobody waits for a node that does not tick yet
         self.node.name = self.name
         self.node._seat = seat
 

@@ -16,7 +16,7 @@ from ..errors import TickCancelled, TickTimedOut
 from ..health import Ledger
 from ..messages import AsyncResult, Tick, TickStatus
 from ..node import Hook, Seat
-from .pool import ThreadCall
+from .threads import ThreadCall
 from .worker import FAILURES, Worker
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from ..errors import HookTimedOut
 from ..messages import Fence, current_fence
 from ..node import Hook
 from ..timer import Timer
-from .pool import BlockingPool, OwnThread, ThreadCall, TimeLimit
+from .pool import BlockingPool
+from .threads import ThreadCall, TimeLimit, WorkerThread
 
 __all__ = ["FAILURES", "FORCED_GRACE", "Worker"]
 
@@ -51,7 +52,7 @@ class Worker:
         pool: BlockingPool,
         timer: Timer,
         limiter: trio.CapacityLimiter,
-        own: OwnThread | None,
+        own: WorkerThread | None,
         tick_limit: float | None,
     ) -> None:
         self.fence = Fence(name)
@@ -192,7 +193,9 @@ class Worker:
         return None
 
     async def _run(self, call: ThreadCall) -> None:
-        own = self._own if self._own is not None and self._own.is_free else None
+        own = self._own
+        if own is not None and not own.is_free:
+            own = None  # it is out; closing, which may free it, uses a reserved thread
         try:
             await call.run(own)
         finally:

@@ -344,7 +344,7 @@ class Node:
 
     def _sitting(self, call: str) -> Seat:
         seat = self._seat
-        if seat is None:
+        if seat is None or seat.over:
             self._refuse(call)
         return seat
 

@@ -106,13 +106,14 @@ class Run:
                     nursery.start_soon(self._conductor.run)
                 try:
                     async with move_on_when(self._stopping.wait):
-                        await self._start(executor)
-                        task_status.started()
-                        self._begin(executor, duration)
-                        await trio.sleep_forever()
-                except (HorusError, KeyboardInterrupt) as error:
-                    problem = error
-                    self.reason = self.reason or repr(error)
+                        try:
+                            await self._start(executor)
+                            task_status.started()
+                            self._begin(executor, duration)
+                            await trio.sleep_forever()
+                        except (HorusError, KeyboardInterrupt) as error:
+                            problem = error  # kept out of the nurseries, which would wrap it
+                            self.reason = self.reason or repr(error)
                 finally:
                     self._ended = self.now()
                     await self._stop(executor)
@@ -212,7 +213,7 @@ class Run:
             self._launch(executor, member)
             return
         runner = self._launch(executor, member)
-        executor.clean_context.run(executor.nursery.start_soon, self._join_late, member, runner)
+        executor.start_soon(self._join_late, member, runner)
 
     async def _join_late(self, member: Member, runner: NodeRunner) -> None:
         await runner.settled.wait()
@@ -256,6 +257,8 @@ class Run:
                 for m in scheduler._members.values()
             ):
                 self.fatal = True
+                for failed in self._failed:
+                    failed.fatal = True
                 self.stop("every node has failed")
         if member.removing:
             self._keep_record(runner)
@@ -275,9 +278,7 @@ class Run:
 
     def make_report(self) -> RunReport:
         """The report; after `execute`."""
-        final = self._final
-        if final is None:
-            raise HorusError("the run has not ended, so there is no report yet")
+        final = self._final or self.scheduler.statistics()
         pool = final.pool
         return RunReport(
             name=self.scheduler.name,

@@ -408,9 +408,9 @@ class Scheduler:
             problem = await run.execute(duration, task_status)
         finally:
             self._run_state = None
+            report = self.report = run.make_report()
         if problem is not None:
             raise problem
-        report = self.report = run.make_report()
         if run.fatal:
             raise RunFailed(f"{self.name}: {run.reason}", run.failures(), report)
         return report

@@ -70,7 +70,7 @@ class Hub(Generic[T]):
         self._name = name
         self.message_type = message_type
         self.latch = latch
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt a publish and publish
         self._published = 0
         self._subscriptions: tuple[Subscription[T], ...] = ()
         self._blocking: tuple[Subscription[T], ...] = ()

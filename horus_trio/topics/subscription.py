@@ -113,7 +113,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         """
         with self._lock:
             buffer = self._buffer
-            if not buffer:
+            if not buffer or self._closed:
                 raise self._refusal() or trio.WouldBlock()
             value = buffer.popleft()
             self._received += 1
@@ -192,8 +192,14 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             )
 
     def drain(self) -> list[T]:
-        """Take all that is waiting, oldest first; any thread."""
+        """Take all that is waiting, oldest first; any thread.
+
+        Raises:
+            trio.ClosedResourceError: This subscription was closed.
+        """
         with self._lock:
+            if self._closed:
+                raise self._closed_error()
             values = list(self._buffer)
             self._buffer.clear()
             self._received += len(values)
@@ -240,8 +246,11 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
     def _refusal(self) -> trio.ClosedResourceError | trio.EndOfChannel | None:
         """Why nothing more will come, or None."""
         if self._closed:
-            return trio.ClosedResourceError(f"this subscription to {self.topic!r} was closed")
+            return self._closed_error()
         return trio.EndOfChannel() if self._hub._closed else None
+
+    def _closed_error(self) -> trio.ClosedResourceError:
+        return trio.ClosedResourceError(f"this subscription to {self.topic!r} was closed")
 
     def _listen(self, bell: Bell) -> None:
         if self._bell is not None and self._bell is not bell:

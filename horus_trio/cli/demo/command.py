@@ -30,7 +30,7 @@ STOPPING = 0.5
 """Seconds kept back for the robot's end."""
 
 HANG_UP_AFTER, HANG_UP_SHARE, HANG_UP_MOST = 0.3, 0.27, 2.0
-"""The line hangs up after this share of the robot's run, for that share, at most so many seconds."""
+"""The line hangs up after this share of the run, for that share, at most so many seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--database",
-        type=_new_file,
+        type=_empty_file,
         metavar="PATH",
-        help="SQLite file to write, which must not exist yet (default: a new temporary file)",
+        help="SQLite file to write, new or empty (default: a temporary file, which is kept)",
     )
     parser.add_argument(
         "--plain", action="store_true", help="lines instead of a live table, also on a terminal"
@@ -143,13 +143,13 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 2 or more")
 
 
-def _new_file(text: str) -> Path:
-    """A file from the command line that does not exist, or is empty, and can be written."""
+def _empty_file(text: str) -> Path:
+    """A file from the command line: empty, made if need be."""
     path = Path(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is in no folder; make {str(path.parent)!r} first"
-        )
-    if path.is_dir() or (path.exists() and path.stat().st_size):
-        raise argparse.ArgumentTypeError(f"{text!r} exists already; name another file")
+    if path.is_file() and path.stat().st_size:
+        raise argparse.ArgumentTypeError(f"{text!r} is not empty; name another file")
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from None
     return path

@@ -59,7 +59,7 @@ class Console:
         picture = [f"{cut(line, columns - 1)}\x1b[K\n" for line in lines[: rows - 1]]
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
         # Autowrap off while drawing: a terminal made narrower must not fold lines.
-        self._write(f"\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
+        self._write(f"\r\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
         self._drawn = len(picture)
 
     def keep(self) -> None:

@@ -128,13 +128,19 @@ class Summary:
             return 128 + signal.Signals[name]
         return 1 if self.problems else 0
 
+    @property
+    def hung_ticks(self) -> dict[str, int]:
+        """How many ticks each node left behind in a thread; only nodes that did."""
+        nodes = self.report.statistics.nodes.values()
+        return {node.name: node.abandoned for node in nodes if node.abandoned}
+
     def causes(self, node: str) -> dict[str, int]:
         """How often a node's ticks failed, by what it said."""
         return {said: count for (name, said), count in self.failures.items() if name == node}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
-        control, sonar = self.control, self.report.statistics.nodes["sonar"]
+        control = self.control
         return {
             "ok": not self.problems,
             "problems": self.problems,
@@ -153,7 +159,7 @@ class Summary:
                 "hang_ups": self.line.hang_ups,
                 "connections": self.line.connections,
                 "http_failures": self.causes("weather"),
-                "hung_ticks_abandoned": sonar.abandoned,
+                "hung_ticks": self.hung_ticks,
             },
             "casualties": list(self.casualties),
             "black_box": {
@@ -180,17 +186,18 @@ class Summary:
             console.line(console.styled(f"WRONG: {problem}", "red"))
         for warning in self.report.warnings:
             console.line(console.styled(f"note: {warning}", "dim"))
+        console.line(f"The run ended: {self.report.reason}.")
 
     def _control_lines(self) -> Iterator[str]:
         control, naive = self.control, self.naive
         yield (
             f"in horus_trio     {control.achieved_rate:6.1f} Hz   {control.ok} of "
-            f"{control.ticks_released} ticks in {self.report.duration:.1f} s ({self.report.reason})"
+            f"{control.ticks_released} ticks in {self.report.duration:.1f} s"
         )
         yield (
             f"in a naive loop   {naive.rate:6.1f} Hz   {naive.rounds} ticks in "
             f"{naive.seconds:.1f} s"
-            + (f", then {naive.stuck_in} hung, and the loop with it" if naive.stuck_in else "")
+            + (f", then it hung in {naive.stuck_in}" if naive.stuck_in else "")
         )
 
     def _survived_lines(self) -> Iterator[str]:
@@ -213,20 +220,19 @@ class Summary:
             f"weather    {sum(causes.values())} of {requests.ok + requests.errors} requests failed"
             + "".join(f"\n             {count} x {said}" for said, count in causes.items())
         )
-        abandoned = self.report.statistics.nodes["sonar"].abandoned
-        if abandoned:
+        for node, number in self.hung_ticks.items():
             yield (
-                f"sonar      it stopped answering: {_count(abandoned, 'hung tick')} left behind, "
-                "while the others ran on"
+                f"{node:<9}  stopped answering: {_count(number, 'hung tick')} left behind, "
+                "the others ran on"
             )
         for casualty in self.casualties:
-            yield f"world      {casualty}, and the robot ran on without it"
+            yield f"world      {casualty}; the robot ran on"
 
     def _black_box_lines(self) -> Iterator[str]:
         box = self.black_box
         yield box.path
-        relation = "equal" if box.agrees else "NOT EQUAL"
-        yield f"{box.rows} rows in the file, {box.acknowledged} acknowledged by the logger: {relation}"
+        verdict = "equal" if box.agrees else "NOT EQUAL"
+        yield f"{box.rows} rows in the file, {box.acknowledged} acknowledged by its node: {verdict}"
 
 
 def _times(number: int) -> str:

@@ -83,7 +83,7 @@ class Events(logging.Handler):
         said = str(result.error) or type(result.error).__name__
         self.failures[result.node, said] += 1
         if result.status is horus.TickStatus.ERROR:
-            self._note(result.node, f"tick {result.seq} failed: {said}")
+            self._note(result.node, f"tick {result.seq}: {said}")
         else:
             ending = result.status.value
             self._note(result.node, f"tick {result.seq} was {ending} after {result.duration:.1f} s")
@@ -150,7 +150,8 @@ class View:
                 self._report()
         except BrokenPipeError:
             self.broken = True
-            self._scheduler.stop("nobody reads the output")
+            while not self._over.wait(REDRAW):  # the run may be yet to begin
+                self._scheduler.stop("nobody reads the output")
 
     def _redraw(self) -> None:
         while not self._over.wait(REDRAW):
@@ -178,8 +179,10 @@ class View:
         return now
 
     def _rate(self, now: horus.NodeStatistics) -> float:
-        """Ticks a second over about the last second, in Hz."""
+        """Ticks a second over about the last second, or of the run when it is over, in Hz."""
         first, last = self._earlier[0], self._earlier[-1]
+        if not last.running and last.elapsed > 0:
+            return now.achieved_rate
         seconds = last.elapsed - first.elapsed
         before = first.nodes.get(now.name)
         if before is None or seconds <= 0:
@@ -202,11 +205,11 @@ class View:
         wide = console.size[0] >= 100
         self._recent.extend(self._events.take())
         lines = [
-            console.styled(f"The same nodes in horus_trio, {self._seconds:g} s", "bold"),
-            f"  {now.elapsed:.1f} s",
+            console.styled("The same nodes in horus_trio", "bold")
+            + f"  {now.elapsed:.1f} of {self._seconds:g} s",
             "",
         ]
-        header = f"{'node':<10}{'state':<18}{'rate':>9}{'ok':>7}{'failed':>8}{'missed':>8}"
+        header = f"{'node':<10}{'state':<21}{'rate':>9}{'ok':>7}{'failed':>8}{'missed':>8}"
         header += f"{'late p50/p99':>16}"
         if wide:
             header += f"{'restarts':>10}{'took p50/max':>18}"
@@ -219,7 +222,7 @@ class View:
 
     def _row(self, node: horus.NodeStatistics, *, wide: bool) -> str:
         style = _STYLES.get(node.state, "dim")
-        state = self._console.styled(f"{node.state.value:<18}", style)
+        state = self._console.styled(f"{node.state.value:<21}", style)
         failed = node.errors + node.timed_out + node.abandoned
         row = f"{node.name:<10}{state}{self._rate(node):>6.1f} Hz{node.ok:>7}{failed:>8}"
         row += f"{node.missed:>8}{_milliseconds(node.lateness.p50, node.lateness.p99):>16}"
@@ -230,8 +233,8 @@ class View:
     def _totals(self, now: horus.SchedulerStatistics) -> str:
         sent = ", ".join(f"{topic.name} {topic.sent}" for topic in now.topics.values())
         pool = now.pool
-        threads = "" if pool is None else f"; {len(pool.abandoned)} thread(s) left behind"
-        return f"messages: {sent or 'none'}{threads}"
+        out = 0 if pool is None else len(pool.abandoned)
+        return f"messages: {sent or 'none'}; threads left behind: {out or 'none'}"
 
 
 def _milliseconds(*seconds: float) -> str:

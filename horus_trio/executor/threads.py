@@ -1,0 +1,361 @@
+"""Threads for blocking code: a `ThreadCall` runs in a `WorkerThread`, and can be left behind.
+
+A worker is itself one long `trio.to_thread.run_sync`, so `trio.from_thread` works in it, and it
+runs one call after the other, which costs less than half of a fresh ``run_sync`` for each. Whether
+a call has returned or was abandoned is decided under its lock, once: a function that had already
+returned keeps its result.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import math
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import outcome
+import trio
+
+from ..errors import NodeError
+from ..messages import Fence
+from ..timer import Alarm, Timer
+
+if TYPE_CHECKING:
+    from .pool import BlockingPool
+
+__all__ = ["ThreadCall", "TimeLimit", "WorkerThread"]
+
+
+class ThreadCall:
+    """One blocking call of a node. Run it once.
+
+    Arguments:
+        pool: Counts it if it is left behind.
+        node: Name of the node, for reports.
+        what: Name of the hook, for reports.
+        function: What to call, in the thread, with `args`.
+        fence: Closed at abandonment.
+        limiter: Gives the token; None: the call waits for nobody.
+        limit: Ends the call in time; None: without limit.
+        on_late: Called in the thread with the outcome, if the call was abandoned before.
+    """
+
+    __slots__ = (
+        "_args",
+        "_function",
+        "_held",
+        "_limit",
+        "_limiter",
+        "_lock",
+        "_on_late",
+        "_scope",
+        "_task",
+        "abandoned",
+        "abandoned_at",
+        "ended",
+        "fence",
+        "node",
+        "on_return",
+        "pool",
+        "queued_at",
+        "refused",
+        "result",
+        "started",
+        "thread",
+        "timed_out",
+        "waits_for_token",
+        "what",
+    )
+
+    def __init__(
+        self,
+        pool: BlockingPool,
+        node: str,
+        what: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        fence: Fence,
+        *,
+        limiter: trio.CapacityLimiter | None,
+        limit: TimeLimit | None = None,
+        on_late: Callable[[outcome.Outcome[Any]], None] | None = None,
+    ) -> None:
+        self.pool = pool
+        self.node = node
+        self.what = what
+        self.fence = fence
+        self._function = function
+        self._args = args
+        self._limiter = limiter
+        self._on_late = on_late
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+        self._held: trio.CapacityLimiter | None = None
+        self.queued_at = math.nan
+        self.started = math.nan
+        self.ended = math.nan
+        self.thread: int | None = None
+        self.result: outcome.Maybe[Any] | None = None
+        self.refused: RuntimeError | None = None
+        self.timed_out = False
+        self.waits_for_token = False
+        self.abandoned = False
+        self.abandoned_at = math.nan
+        self.on_return: Callable[[], None] | None = None
+
+    @property
+    def waits_for_thread(self) -> bool:
+        """Whether the function has not started yet."""
+        return self.started != self.started  # NaN
+
+    async def run(self, own: WorkerThread | None = None) -> outcome.Maybe[Any] | None:
+        """Call the function in a thread of the pool, or in `own`, and wait for it. A checkpoint.
+
+        Returns:
+            The outcome, or None: the call was given up. It was then either abandoned
+            (`abandoned`) or had not started (`waits_for_thread`).
+
+        Raises:
+            RuntimeError: No thread could be started.
+        """
+        self.queued_at = self.pool.clock()
+        try:
+            with self._scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                if own is None:
+                    await self._take_token()
+                    own = self.pool.take_worker()
+                await own.execute(self)
+        finally:
+            if self._limit is not None:
+                self._limit.end()
+            if self.result is None:
+                self._give_up()
+        return self.result
+
+    def cancel(self) -> None:
+        """Give the call up: on the loop."""
+        self._scope.cancel()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if self.result is not None:
+                return  # it returned in the meantime and keeps its result
+            self.abandoned = True
+            ran = not self.waits_for_thread
+        if ran:
+            self.abandoned_at = self.pool.clock()
+            self.fence.close()
+            self.pool.call_left_behind(self)
+        elif self._held is not None:
+            self.give_back()  # the thread sees `abandoned` before it starts the function
+
+    def work(self) -> None:
+        """In the thread."""
+        with self._lock:
+            if self.abandoned:
+                return
+            self.thread = threading.get_ident()
+            self.started = self.pool.clock()
+        result = outcome.capture(self._function, *self._args)
+        if isinstance(result, outcome.Value) and inspect.iscoroutine(result.value):
+            result.value.close()
+            result = outcome.Error(
+                NodeError(
+                    f"{self.node}.{self.what} returned a coroutine; make it `async def`, "
+                    "or do not call async functions without await"
+                )
+            )
+        with self._lock:
+            if not self.abandoned:
+                self.ended = self.pool.clock()
+                self.result = result
+                return
+        if self._on_late is not None:
+            self._on_late(result)
+
+    async def _take_token(self) -> None:
+        limiter = self._limiter
+        if limiter is None:
+            return
+        try:  # the call itself is a checkpoint: no need for one more here
+            limiter.acquire_on_behalf_of_nowait(self)
+        except trio.WouldBlock:
+            self.waits_for_token = True
+            self.pool.waiting[self] = None
+            try:
+                await limiter.acquire_on_behalf_of(self)
+            finally:
+                self.waits_for_token = False
+                del self.pool.waiting[self]
+        self._held = limiter
+
+    def starts(self, task: trio.lowlevel.Task) -> None:
+        """A thread is about to take it; `task` waits for it. On the loop."""
+        self._task = task
+        if self._limit is not None:
+            self._limit.begin(self)
+
+    def forget_task(self) -> None:
+        """Nobody waits any more. On the loop."""
+        self._task = None
+
+    def returned(self) -> None:
+        """The thread has really returned. On the loop."""
+        self.give_back()
+        self.pool.call_returned(self)
+        on_return, self.on_return = self.on_return, None
+        if on_return is not None:
+            on_return()
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def give_back(self) -> None:
+        """Return the token, once."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.release_on_behalf_of(self)
+
+
+class TimeLimit:
+    """Ends calls of one node that take too long; serves one call after the other.
+
+    Arguments:
+        timer: Rings.
+        seconds: Time a call has from the moment its function starts.
+    """
+
+    __slots__ = ("_alarm", "_call", "_timer", "seconds")
+
+    def __init__(self, timer: Timer, seconds: float) -> None:
+        self._timer = timer
+        self._alarm: Alarm | None = None
+        self._call: ThreadCall | None = None
+        self.seconds = seconds
+
+    def begin(self, call: ThreadCall) -> None:
+        """The call has its token and is about to start."""
+        if self._alarm is None:
+            self._alarm = self._timer.alarm(self._ring)
+        self._call = call
+        self._alarm.set(call.pool.clock() + self.seconds)
+
+    def end(self) -> None:
+        """The call is over."""
+        if self._alarm is not None:
+            self._alarm.clear()
+        self._call = None
+
+    def _ring(self, now: float) -> None:
+        call, alarm = self._call, self._alarm
+        if call is None or alarm is None:
+            return
+        # The thread starts a little after the call got its token, and its time begins there.
+        due = (now if call.waits_for_thread else call.started) + self.seconds
+        if due > now:
+            alarm.set(due)
+        else:
+            call.timed_out = True
+            call.cancel()
+
+
+class WorkerThread:
+    """A thread that runs one call after the other; it is started by the first.
+
+    Arguments:
+        name: Of the thread.
+        start: Starts its task in a nursery that outlives the calls.
+        idle: Called on the loop whenever it has become free; None: nobody else uses it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[Callable[[], Awaitable[None]]], None],
+        idle: Callable[[WorkerThread], None] | None = None,
+    ) -> None:
+        self._name = name
+        self._start = start
+        self._idle = idle
+        self._serving = False
+        self._jobs: queue.SimpleQueue[tuple[contextvars.Context, ThreadCall] | None] = (
+            queue.SimpleQueue()
+        )
+        self._token = trio.lowlevel.current_trio_token()
+        self._scope = trio.CancelScope(shield=True)
+        self._current: ThreadCall | None = None
+
+    def __repr__(self) -> str:
+        return f"<WorkerThread {self._name!r}, {'free' if self.is_free else 'busy'}>"
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a call would start at once."""
+        return self._current is None
+
+    async def execute(self, call: ThreadCall) -> None:
+        """Run a call and wait for it. A checkpoint; cancelled, the call goes on unobserved.
+
+        Raises:
+            RuntimeError: No thread could be started.
+        """
+        self._current = call
+        if not self._serving:
+            self._serving = True
+            self._start(self._serve)
+        call.starts(trio.lowlevel.current_task())
+        self._jobs.put((contextvars.copy_context(), call))
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            call.forget_task()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        if call.refused is not None:
+            raise call.refused
+
+    def finish(self) -> None:
+        """No more calls; a thread that is still busy is left behind. On the loop."""
+        if self._serving:
+            self._jobs.put(None)
+            if not self.is_free:
+                self._scope.cancel()
+
+    async def _serve(self) -> None:
+        with self._scope:
+            try:
+                await trio.to_thread.run_sync(
+                    self._loop,
+                    abandon_on_cancel=True,
+                    limiter=trio.CapacityLimiter(1),
+                    thread_name=self._name,
+                )
+            except RuntimeError as error:  # no thread could be started; the next call tries again
+                self._serving = False
+                job = self._jobs.get_nowait()
+                if job is not None:
+                    job[1].refused = error
+                    self._deliver(job[1])
+
+    def _loop(self) -> None:
+        """In the thread."""
+        while (job := self._jobs.get()) is not None:
+            context, call = job
+            context.run(call.work)
+            try:
+                self._token.run_sync_soon(self._deliver, call)
+            except trio.RunFinishedError:
+                return  # nobody waits any more
+            del job, context, call  # keep nothing alive while idle
+
+    def _deliver(self, call: ThreadCall) -> None:
+        self._current = None
+        if self._idle is not None:
+            self._idle(self)
+        call.returned()
