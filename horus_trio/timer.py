@@ -23,7 +23,10 @@ from collections.abc import Callable
 
 import trio
 
-__all__ = ["Alarm", "Grid", "Timer"]
+__all__ = ["HIGHEST_RATE", "Alarm", "Grid", "Timer"]
+
+HIGHEST_RATE = 1e6
+"""In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
 
 
 class Grid:
@@ -209,12 +212,15 @@ class _TimerFd(_Source):
         self._spec_ref = ctypes.byref(self._spec)
 
     def arm(self, when: float) -> None:
+        if self.fd < 0:
+            return  # closed: nobody waits any more
         spec = self._spec
         if when == math.inf:
             spec.seconds = spec.nanoseconds = 0
         else:
             # All zero would disarm: an instant in the past is 1 ns after the clock's beginning.
-            at = max(when - self._offset, 1e-9)
+            # One that the kernel cannot hold is 30 years away: too early, and then armed again.
+            at = min(max(when - self._offset, 1e-9), 1e9)
             spec.seconds = int(at)
             spec.nanoseconds = int((at % 1.0) * 1e9) or (0 if spec.seconds else 1)
         if self._set_time(self.fd, _ABSOLUTE, self._spec_ref, None):

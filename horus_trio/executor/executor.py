@@ -29,6 +29,7 @@ from ..timer import Timer
 from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
 from .runner import NodeRunner
+from .worker import FORCED_GRACE
 
 __all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor"]
 
@@ -164,11 +165,11 @@ class AsyncIOExecutor:
         In reverse `order`, nodes of one order side by side. Runs to its end even if cancelled.
 
         Arguments:
-            within: Seconds after which everything left is forced.
+            within: Seconds it may take; before they are over, everything left is forced.
         """
         with trio.CancelScope(shield=True):
             deadline = self.timer.alarm(lambda now: self.force_all())
-            deadline.set(self.clock() + within)
+            deadline.set(self.clock() + max(within - FORCED_GRACE, within / 2))
             gates: dict[int, trio.Event] = {}
             for runner in tuple(self.runners.values()):
                 order = runner.options.order

@@ -136,6 +136,7 @@ class Mailbox:
         """Send the last message; once."""
         if self.leaving is None:
             self.leaving = message
+            self.suspend()
             self.put(message)
 
     def open(self, now: float) -> None:

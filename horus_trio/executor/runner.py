@@ -21,6 +21,7 @@ from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
+from .freshness import Freshness
 from .judge import Judge, is_interrupt, text_of
 from .mailbox import Mailbox
 from .ticker import Ticker
@@ -318,6 +319,8 @@ class NodeRunner:
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         for topic in self.options.on:
             self.seat.subscription(topic).notify(self._arrived)
+        for watch in self._inputs:
+            watch.start()
         self._open_mailbox()
         with self._life:
             while True:
@@ -341,6 +344,8 @@ class NodeRunner:
         self.seat.set_lenient(True)
         for topic in self.options.on:
             self.seat.subscription(topic).notify(None)
+        for watch in self._inputs:
+            watch.stop()
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
@@ -415,13 +420,17 @@ class NodeRunner:
             self._state = NodeState.STOPPING
         error = await self._worker.call_hook(hook, self.options.shutdown_timeout, args)
         self.phase = phase
-        if error is not None:
-            if is_interrupt(error):
-                self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-            self.ledger.observer_errors += 1
-            self.ledger.last_error = text = text_of(error)
-            self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text}")
-            self.executor.log.error("node %r: %s failed\n%s", self.name, hook.name, text.rstrip())
+        if error is None:
+            return
+        if is_interrupt(error):
+            self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
+        self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text_of(error).rstrip()}")
+        self._observer_failed(error, hook.name)
+
+    def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
+        self.ledger.observer_errors += 1
+        self.ledger.last_error = text = text_of(error)
+        self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
 
     def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
         """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
@@ -538,6 +547,13 @@ class NodeRunner:
             seat.join(sub)
         for topic in options.on:
             seat.subscription(topic)
+        self._inputs = [
+            Freshness(
+                self.executor.timer, self._clock, sub, seat.hub(sub.topic), self._observer_failed
+            )
+            for sub in options.subs
+            if sub.max_age is not None
+        ]
         seat.set_lenient(True)  # nobody waits for a node that does not tick yet
         self.node.name = self.name
         self.node._seat = seat

@@ -201,7 +201,7 @@ class Node:
         Arguments:
             topic: Name of the topic.
             default: Returned where there is no message, or none young enough.
-            max_age: Seconds a message may be old.
+            max_age: Seconds a message may be old; None: what the node's `Sub` declares.
         """
         if max_age is not None and not max_age >= 0:
             raise ConfigurationError(f"latest(max_age={max_age!r}): expected seconds, 0 or more")
@@ -210,6 +210,8 @@ class Node:
         if newest is None:
             return default
         data, instant = newest
+        if max_age is None:
+            max_age = seat.max_ages.get(topic)
         if max_age is not None and not seat.clock() - instant <= max_age:
             return default
         return data

@@ -12,6 +12,7 @@ import trio
 
 from ..errors import ConfigurationError, nearest
 from ..policies import FailurePolicy, Miss, Restart
+from ..timer import HIGHEST_RATE
 from ..topics import Pub, Sub
 
 __all__ = [
@@ -146,8 +147,12 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
         raise refuse("name", "a printable, non-empty str")
     rate = values.get("rate")
     if rate is not None:
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
-            raise refuse("rate", "a finite number of Hz above 0, or None")
+        if (
+            isinstance(rate, bool)
+            or not isinstance(rate, (int, float))
+            or not 0 < rate <= HIGHEST_RATE
+        ):
+            raise refuse("rate", f"a number of Hz above 0 and at most {HIGHEST_RATE:g}, or None")
         values["rate"] = float(rate)
     if values.get("phase", "spread") != "spread":
         check_seconds("phase", zero=True, optional=False)
@@ -172,8 +177,9 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
     limiter = values.get("limiter")
     if limiter is not None and not isinstance(limiter, trio.CapacityLimiter):
         raise refuse("limiter", "a trio.CapacityLimiter, or None for the scheduler's")
+    on = values.get("on")
     values["on"] = tuple(
-        sub.topic for sub in _declarations(owner, "on", values.get("on") or (), Sub)
+        sub.topic for sub in _declarations(owner, "on", () if on is None else on, Sub)
     )
     values["subs"] = _declarations(owner, "subs", values.get("subs", ()), Sub)
     values["pubs"] = _declarations(owner, "pubs", values.get("pubs", ()), Pub)

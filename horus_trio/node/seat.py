@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from ..errors import TickAbandoned
 from ..logs import LogThread
 from ..messages import Tick
 from ..topics import Hub, Sub, Subscription, Topics
@@ -34,6 +35,7 @@ class Seat:
         tick: The current or latest tick.
         previous: The instant the tick before that was scheduled, or None.
         waiting_for: The topic the node awaits, or None.
+        max_ages: Seconds after which messages are stale, by topic.
         over: Whether the run has ended; every later send is refused.
     """
 
@@ -44,6 +46,7 @@ class Seat:
         "clock",
         "engine",
         "log_thread",
+        "max_ages",
         "over",
         "period",
         "previous",
@@ -68,6 +71,7 @@ class Seat:
         self.previous: float | None = None
         self.waiting_for: str | None = None
         self.over = False
+        self.max_ages: dict[str, float] = {}
         self._hubs: dict[str, Hub[Any]] = {}
         self._subscriptions: dict[str, Subscription[Any]] = {}
         self._lock = threading.Lock()
@@ -99,9 +103,13 @@ class Seat:
         with self._lock:
             found = self._subscriptions.get(sub.topic)
             if found is None:
+                if self.over:
+                    raise TickAbandoned(f"topic {sub.topic!r} cannot be read: the run is over")
                 hub = self.hub(sub.topic)
                 found = hub.subscribe(sub.capacity, sub.overflow)
                 self._subscriptions[sub.topic] = found
+                if sub.max_age is not None:
+                    self.max_ages[sub.topic] = sub.max_age
             return found
 
     def set_lenient(self, lenient: bool) -> None:

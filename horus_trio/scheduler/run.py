@@ -234,6 +234,7 @@ class Run:
             member.beat.stop()
         if runner.done.is_set():
             return
+        runner.seat.period = 1.0 / member.rate
         grid = Grid(at, member.rate)
         member.beat = Beat(executor.timer, runner.mailbox, grid, member.options.order)
         if not member.paused and not self._over:

@@ -38,7 +38,7 @@ from .member import Member
 from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
-from .settings import SchedulerSettings, above_zero
+from .settings import SchedulerSettings, check_rate
 
 __all__ = ["RunResult", "Scheduler"]
 
@@ -248,7 +248,7 @@ class Scheduler:
             UnknownNode: There is no such node.
             ConfigurationError: Not a finite number of Hz above 0.
         """
-        rate = above_zero("set_rate", hz, "Hz")
+        rate = check_rate("set_rate", hz)
         self._on_loop(self._set_rate, name, rate)
 
     def _set_rate(self, name: str, rate: float) -> None:

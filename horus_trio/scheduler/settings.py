@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 from ..errors import ConfigurationError
+from ..timer import HIGHEST_RATE
 
-__all__ = ["SchedulerSettings", "above_zero"]
+__all__ = ["SchedulerSettings", "above_zero", "check_rate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class SchedulerSettings:
     switch_interval: float | None
 
     def __post_init__(self) -> None:
-        above_zero("tick_rate", self.tick_rate, "Hz")
+        check_rate("tick_rate", self.tick_rate)
         above_zero("stop_timeout", self.stop_timeout, "seconds")
         above_zero("stall_after", self.stall_after, "seconds")
         if self.switch_interval is not None:
@@ -52,4 +53,11 @@ def above_zero(option: str, value: Any, unit: str) -> float:
     """Check that a value is a finite number above 0, of the unit named in the message."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ConfigurationError(f"{option}={value!r}: expected a finite number of {unit} above 0")
+    return float(value)
+
+
+def check_rate(option: str, value: Any) -> float:
+    """Check that a value is a rate in Hz."""
+    if above_zero(option, value, "Hz") > HIGHEST_RATE:
+        raise ConfigurationError(f"{option}={value!r}: expected at most {HIGHEST_RATE:g} Hz")
     return float(value)
