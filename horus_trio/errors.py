@@ -111,6 +111,10 @@ class RunFailed(HorusError, ExceptionGroup[Exception]):
         super().__init__(message, exceptions)
 
     def derive(self, excs: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]
+        """A group of some of the exceptions, with the same message and report.
+
+        `split`, `subgroup` and ``except*`` call it.
+        """
         return RunFailed(self.message, excs, self.report)
 
 

@@ -162,16 +162,26 @@ class Ledger:
     )
 
     def __init__(self) -> None:
-        self.released = self.ok = self.errors = self.timed_out = self.abandoned = 0
-        self.cancelled = self.missed = self.in_flight = 0
-        self.coalesced = self.deadline_missed = self.restarts = self.streak = 0
-        self.failures = 0
-        self.observer_errors = 0
-        self.first_start = self.last_start = math.nan
+        self.released: int = 0
+        self.ok: int = 0
+        self.errors: int = 0
+        self.timed_out: int = 0
+        self.abandoned: int = 0
+        self.cancelled: int = 0
+        self.missed: int = 0
+        self.in_flight: int = 0
+        self.coalesced: int = 0
+        self.deadline_missed: int = 0
+        self.restarts: int = 0
+        self.streak: int = 0
+        self.failures: int = 0
+        self.observer_errors: int = 0
+        self.first_start: float = math.nan
+        self.last_start: float = math.nan
         self.last_error: str | None = None
-        self.durations = Histogram()
-        self.lateness = Histogram()
-        self.waits = Histogram()
+        self.durations: Histogram = Histogram()
+        self.lateness: Histogram = Histogram()
+        self.waits: Histogram = Histogram()
 
     def release(self) -> None:
         """A tick was released to the node."""

@@ -12,6 +12,7 @@ import collections
 import logging
 import math
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -29,7 +30,7 @@ class LogThread:
     """
 
     def __init__(self, grace: float = 1.0) -> None:
-        self.dropped = 0
+        self.dropped: int = 0
         self._grace = grace
         self._queue: collections.deque[logging.LogRecord] = collections.deque()
         self._wake = threading.Semaphore(0)
@@ -64,7 +65,10 @@ class LogThread:
             if not self._queue:
                 return  # the extra release of __exit__
             record = self._queue.popleft()
-            logging.getLogger(record.name).handle(record)
+            try:
+                logging.getLogger(record.name).handle(record)
+            except Exception:  # noqa: BLE001 - one broken handler must not silence the others
+                traceback.print_exc()
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +102,8 @@ class OffLoopLogger(logging.Logger):
         self, target: logging.Logger, fields: Callable[[], Mapping[str, Any]] | None = None
     ) -> None:
         super().__init__(target.name)
-        self.parent = self._target = target
+        self.parent: logging.Logger | None = target
+        self._target = target
         self.thread: LogThread | None = None
         self._fields = fields
 
@@ -125,7 +130,7 @@ class OffLoopLogger(logging.Logger):
 
 _formatter = logging.Formatter()
 
-engine_logger = logging.getLogger("horus_trio")
+engine_logger: logging.Logger = logging.getLogger("horus_trio")
 """The engine's own logger; the nodes' loggers are its children ``horus_trio.node.NAME``."""
 
 

@@ -122,10 +122,10 @@ class Fence:
     __slots__ = ("_wakers", "closed", "expired", "lock", "owner")
 
     def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.lock = threading.Lock()
-        self.closed = False
-        self.expired = False
+        self.owner: str = owner
+        self.lock: threading.Lock = threading.Lock()
+        self.closed: bool = False
+        self.expired: bool = False
         self._wakers: set[Callable[[], None]] = set()
 
     def __repr__(self) -> str:

@@ -40,8 +40,8 @@ class Grid:
     __slots__ = ("rate", "start")
 
     def __init__(self, start: float, rate: float) -> None:
-        self.start = start
-        self.rate = rate
+        self.start: float = start
+        self.rate: float = rate
 
     def point(self, n: int) -> float:
         """The instant of release `n`."""
@@ -69,9 +69,9 @@ class Alarm:
         self._timer = timer
         self._age = age
         self._pending = math.inf  # the earliest heap item that stands for this alarm
-        self.ring = ring
-        self.order = order
-        self.when = math.inf
+        self.ring: Callable[[float], None] = ring
+        self.order: float = order
+        self.when: float = math.inf
 
     def set(self, when: float) -> None:
         """Ring at `when` (seconds on Trio's clock) instead of whenever it was set before."""

@@ -14,7 +14,7 @@ import trio
 from ..errors import AlreadyRunning, ConfigurationError, NotRunning, UnknownNode, nearest
 from ..health import Ledger, NodeStatistics
 from ..logs import LogThread, OffLoopLogger, engine_logger
-from ..messages import AsyncResult
+from ..messages import AsyncResult, current_fence
 from ..node import (
     Hooks,
     Node,
@@ -78,14 +78,16 @@ class AsyncIOExecutor:
     ) -> None:
         clock = trio.lowlevel.current_clock()
         self.nursery = nursery
-        self.clock = clock.current_time
+        self.clock: Callable[[], float] = clock.current_time
         self.topics = topics
         self.log_thread = log_thread
-        self.log = OffLoopLogger(engine_logger)
+        self.log: OffLoopLogger = OffLoopLogger(engine_logger)
         self.log.thread = log_thread
-        self.clean_context = contextvars.copy_context()
-        self.timer = Timer()
-        self.pool = BlockingPool(limiter, max_abandoned, self.timer, self.clock, self.start_soon)
+        self.clean_context: contextvars.Context = contextvars.copy_context()
+        self.timer: Timer = Timer()
+        self.pool: BlockingPool = BlockingPool(
+            limiter, max_abandoned, self.timer, self.clock, self.start_soon
+        )
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
@@ -226,8 +228,14 @@ class AsyncIOExecutor:
 
     def publish(self, result: AsyncResult) -> None:
         """Hand a result to whoever observes."""
-        for observe in tuple(self.observers):
-            observe(result)
+        if self.observers:
+            # An observer is no part of the tick: it may publish what an abandoned one may not.
+            fence = current_fence.set(None)
+            try:
+                for observe in tuple(self.observers):
+                    observe(result)
+            finally:
+                current_fence.reset(fence)
         if self._results_hub.has_subscriptions:
             self._results_hub.publish(result)
 

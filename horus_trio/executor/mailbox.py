@@ -8,7 +8,7 @@ the node is busy, further ones coalesce with it. Everything here is synchronous 
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -60,7 +60,7 @@ class Mailbox:
         send, receive = trio.open_memory_channel[Tick | Shutdown](2)
         self._send_channel, self._receive_channel = send, receive
         self.put: Callable[[Tick | Shutdown], None] = send.send_nowait
-        self.receive = receive.receive
+        self.receive: Callable[[], Awaitable[Tick | Shutdown]] = receive.receive
         self.dispatch: Callable[[Tick], None] = self.put
         self.end_turn: Callable[[], None] | None = None
         self._ledger = ledger
@@ -70,9 +70,9 @@ class Mailbox:
         self._serving = False
         self._queued = False
         self._due = False
-        self.ready = False
-        self.busy = False
-        self.seq = 0
+        self.ready: bool = False
+        self.busy: bool = False
+        self.seq: int = 0
         self.leaving: Shutdown | None = None
 
     def release(self, scheduled: float) -> bool:

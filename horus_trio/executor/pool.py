@@ -85,7 +85,7 @@ class BlockingPool:
         start: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self.limiter = limiter
-        self.reserved = trio.CapacityLimiter(HOOK_THREADS)
+        self.reserved: trio.CapacityLimiter = trio.CapacityLimiter(HOOK_THREADS)
         self.max_abandoned = max_abandoned
         self.timer = timer
         self.clock = clock

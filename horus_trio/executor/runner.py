@@ -65,22 +65,24 @@ class NodeRunner:
     ) -> None:
         self.executor = executor
         self.name = name
-        self.node = node
+        self.node: Node = node
         self.options = options
         self.ledger = ledger
-        self.paused = False
-        self.fatal = False
+        self.paused: bool = False
+        self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
         self.hook_errors: list[str] = []
-        self.shutdown_while_busy = False
-        self.phase = "waiting to start"
-        self.settled = trio.Event()
+        self.shutdown_while_busy: bool = False
+        self.phase: str = "waiting to start"
+        self.settled: trio.Event = trio.Event()
         """Set when the first ``init`` has succeeded, or has failed and is its policy's business."""
-        self.done = trio.Event()
+        self.done: trio.Event = trio.Event()
         """Set when the node has left for good."""
-        self.seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        self.mailbox = Mailbox(ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP)
+        self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
+        self.mailbox: Mailbox = Mailbox(
+            ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP
+        )
         self._hooks = hooks
         self._rebuild = rebuild
         self._clock = executor.clock

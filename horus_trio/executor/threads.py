@@ -83,10 +83,10 @@ class ThreadCall:
         limit: TimeLimit | None = None,
         on_late: Callable[[outcome.Outcome[Any]], None] | None = None,
     ) -> None:
-        self.pool = pool
-        self.node = node
-        self.what = what
-        self.fence = fence
+        self.pool: BlockingPool = pool
+        self.node: str = node
+        self.what: str = what
+        self.fence: Fence = fence
         self._function = function
         self._args = args
         self._limiter = limiter
@@ -96,16 +96,16 @@ class ThreadCall:
         self._scope = trio.CancelScope()
         self._task: trio.lowlevel.Task | None = None
         self._held: trio.CapacityLimiter | None = None
-        self.queued_at = math.nan
-        self.started = math.nan
-        self.ended = math.nan
+        self.queued_at: float = math.nan
+        self.started: float = math.nan
+        self.ended: float = math.nan
         self.thread: int | None = None
         self.result: outcome.Maybe[Any] | None = None
         self.refused: RuntimeError | None = None
-        self.timed_out = False
-        self.waits_for_token = False
-        self.abandoned = False
-        self.abandoned_at = math.nan
+        self.timed_out: bool = False
+        self.waits_for_token: bool = False
+        self.abandoned: bool = False
+        self.abandoned_at: float = math.nan
         self.on_return: Callable[[], None] | None = None
 
     @property
@@ -237,7 +237,7 @@ class TimeLimit:
         self._timer = timer
         self._alarm: Alarm | None = None
         self._call: ThreadCall | None = None
-        self.seconds = seconds
+        self.seconds: float = seconds
 
     def begin(self, call: ThreadCall) -> None:
         """The call has its token and is about to start."""

@@ -73,6 +73,7 @@ class Ticker:
         self._seat.turn_page(tick)
         timeout = self._timeout
         started = self._clock()
+        value: Any = None
         try:
             if timeout is None:
                 value = await hook.call()

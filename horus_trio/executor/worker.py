@@ -55,7 +55,7 @@ class Worker:
         own: WorkerThread | None,
         tick_limit: float | None,
     ) -> None:
-        self.fence = Fence(name)
+        self.fence: Fence = Fence(name)
         self.call: ThreadCall | None = None
         self.stuck: trio.Event | None = None
         self._name = name

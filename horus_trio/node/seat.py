@@ -62,15 +62,15 @@ class Seat:
         engine: Engine | None = None,
         log_thread: LogThread | None = None,
     ) -> None:
-        self.topics = topics
-        self.clock = clock
-        self.engine = engine
-        self.log_thread = log_thread
-        self.period = 0.0
+        self.topics: Topics = topics
+        self.clock: Callable[[], float] = clock
+        self.engine: Engine | None = engine
+        self.log_thread: LogThread | None = log_thread
+        self.period: float = 0.0
         self.tick: Tick | None = None
         self.previous: float | None = None
         self.waiting_for: str | None = None
-        self.over = False
+        self.over: bool = False
         self.max_ages: dict[str, float] = {}
         self._hubs: dict[str, Hub[Any]] = {}
         self._subscriptions: dict[str, Subscription[Any]] = {}

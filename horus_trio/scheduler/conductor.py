@@ -24,6 +24,8 @@ class Conductor:
         self._queue: collections.deque[tuple[NodeRunner, Tick]] = collections.deque()
         self._arrived = trio.Event()
         self._turn = trio.Event()
+        self._playing: NodeRunner | None = None
+        self._scope = trio.CancelScope(shield=True)
 
     def join(self, runner: NodeRunner) -> None:
         """Stand between a node and its ticks."""
@@ -32,24 +34,31 @@ class Conductor:
             self._queue.append((runner, tick))
             self._arrived.set()
 
+        def end_turn() -> None:
+            if self._playing is runner:  # a node that leaves between its ticks holds no turn
+                self._turn.set()
+
         runner.mailbox.dispatch = dispatch
-        runner.mailbox.end_turn = lambda: self._turn.set()
+        runner.mailbox.end_turn = end_turn
 
     async def run(self) -> None:
-        """Conduct until cancelled; what is left over then is cancelled too."""
-        try:
+        """Conduct until `close`, also while the run around it is being cancelled."""
+        with self._scope:
             while True:
                 await self._arrived.wait()
                 self._arrived = trio.Event()
                 while self._queue:
                     runner, tick = self._queue.popleft()
-                    if runner.mailbox.leaving is not None:
+                    if runner.mailbox.leaving is not None or runner.done.is_set():
                         runner.cancel_tick(tick)
                         continue
-                    self._turn = trio.Event()
+                    self._playing, self._turn = runner, trio.Event()
                     runner.mailbox.put(tick)
                     await self._turn.wait()
-        finally:
-            while self._queue:
-                runner, tick = self._queue.popleft()
-                runner.cancel_tick(tick)
+
+    def close(self) -> None:
+        """After every node has left: whatever is still queued is cancelled."""
+        self._scope.cancel()
+        while self._queue:
+            runner, tick = self._queue.popleft()
+            runner.cancel_tick(tick)

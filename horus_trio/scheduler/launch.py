@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import outcome
 import trio
 
+from ..errors import ConfigurationError
 from ..node import Node
 from .report import RunReport
 from .scheduler import RunResult, Scheduler
@@ -32,6 +33,19 @@ def run(
     Returns:
         The `RunReport`; inside a Trio run an awaitable, as `Scheduler.run`.
     """
+    scheduler = _robot(nodes, options)
+    if trio.lowlevel.in_trio_run():
+        return _run_and_release(scheduler, duration)  # type: ignore[return-value]
+    try:
+        return scheduler.run(duration)
+    finally:
+        scheduler._release_nodes()
+
+
+def _robot(
+    nodes: Iterable[Node | Callable[[], Node]], options: Mapping[str, Any]
+) -> Scheduler:
+    """A scheduler with these nodes; if one is refused, the others are free again."""
     scheduler = Scheduler(**options)
     try:
         for node in nodes:
@@ -39,12 +53,7 @@ def run(
     except BaseException:
         scheduler._release_nodes()
         raise
-    if trio.lowlevel.in_trio_run():
-        return _run_and_release(scheduler, duration)  # type: ignore[return-value]
-    try:
-        return scheduler.run(duration)
-    finally:
-        scheduler._release_nodes()
+    return scheduler
 
 
 async def _run_and_release(scheduler: Scheduler, duration: float | None) -> RunReport:
@@ -73,15 +82,15 @@ def background(
         RunFailed: On leaving (or entering), if the run failed.
     """
     made_here = not isinstance(nodes, Scheduler)
-    scheduler = nodes if isinstance(nodes, Scheduler) else Scheduler(**options)
-    if not isinstance(nodes, Scheduler):
-        single = isinstance(nodes, Node) or callable(nodes)
-        for node in (nodes,) if single else nodes:  # type: ignore[union-attr]
-            scheduler.add(node)  # type: ignore[arg-type]
-    elif options:
-        raise TypeError(
-            "background(scheduler, …): options are the scheduler's own; pass them there"
-        )
+    if isinstance(nodes, Scheduler):
+        scheduler = nodes
+        if options:
+            raise ConfigurationError(
+                f"background(scheduler, {', '.join(options)}): options are the scheduler's own; "
+                "pass them to Scheduler(…)"
+            )
+    else:
+        scheduler = _robot(nodes if isinstance(nodes, Iterable) else (nodes,), options)
     ready = threading.Event()
     ended: list[outcome.Outcome[RunReport]] = []
 
@@ -96,7 +105,7 @@ def background(
     thread.start()
     ready.wait()
     try:
-        if not ended:
+        if not ended or isinstance(ended[0], outcome.Value):  # a robot may be done at once
             yield scheduler
     finally:
         scheduler.stop("its background block was left")

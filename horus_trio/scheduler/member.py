@@ -33,13 +33,13 @@ class Member:
         factory: Callable[[], Node] | None,
         rate: float | None,
     ) -> None:
-        self.node = node
+        self.node: Node = node
         self.name = name
         self.options = options
         self.hooks = hooks
         self.factory = factory
         self.rate = rate
-        self.ledger = Ledger()
+        self.ledger: Ledger = Ledger()
         self.paused = False
         self.removing = False
         self.runner: NodeRunner | None = None

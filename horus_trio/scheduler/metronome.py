@@ -28,7 +28,7 @@ class Beat:
     __slots__ = ("_alarm", "_mailbox", "_next", "grid")
 
     def __init__(self, timer: Timer, mailbox: Mailbox, grid: Grid, order: int) -> None:
-        self.grid = grid
+        self.grid: Grid = grid
         self._mailbox = mailbox
         self._next = 0
         self._alarm = timer.alarm(self._ring, order=order)

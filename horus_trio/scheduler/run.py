@@ -8,7 +8,7 @@ import math
 import random
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
@@ -37,11 +37,11 @@ class Run:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.token = trio.lowlevel.current_trio_token()
-        self.now = trio.lowlevel.current_clock().current_time
+        self.token: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
+        self.now: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.executor: AsyncIOExecutor | None = None
-        self.reason = ""
-        self.fatal = False
+        self.reason: str = ""
+        self.fatal: bool = False
         self._stopping = trio.Event()
         self._epoch = math.nan
         self._ended = math.nan
@@ -170,6 +170,8 @@ class Run:
             late.set(self.now() + scheduler.settings.stop_timeout + 1.0)
             await executor.shutdown_all(scheduler.settings.stop_timeout)
             late.clear()
+        if self._conductor is not None:
+            self._conductor.close()
         self._final = scheduler._last_statistics = scheduler.statistics()
         for runner in executor.runners.values():
             self._keep_record(runner)
@@ -323,13 +325,14 @@ def _summary(error: BaseException | None) -> str:
     return "" if error is None else f"{type(error).__name__}: {error}"
 
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds: a busy Python thread would otherwise hold the loop up for 5 ms at a time."""
+
+
 @contextlib.contextmanager
 def _switch_interval(seconds: float | None) -> Iterator[None]:
-    if seconds is None:
-        yield
-        return
     earlier = sys.getswitchinterval()
-    sys.setswitchinterval(seconds)
+    sys.setswitchinterval(min(earlier, SWITCH_INTERVAL) if seconds is None else seconds)
     try:
         yield
     finally:

@@ -64,7 +64,8 @@ class Scheduler:
         deterministic: Run one tick at a time in a fixed order. It trades isolation away.
         max_abandoned: Threads that may be left behind before tokens are held back.
         stall_after: Seconds the loop may be blocked before that is reported.
-        switch_interval: Seconds for `sys.setswitchinterval` during a run; None: leave it alone.
+        switch_interval: Seconds for `sys.setswitchinterval` during a run; None: at most 0.5 ms,
+            so that a busy Python thread does not hold the loop up.
 
     Raises:
         ConfigurationError: A value makes no sense.
@@ -83,7 +84,7 @@ class Scheduler:
         stall_after: float = 0.5,
         switch_interval: float | None = None,
     ) -> None:
-        self.settings = SchedulerSettings(
+        self.settings: SchedulerSettings = SchedulerSettings(
             tick_rate=tick_rate,
             name=name,
             limiter=limiter,

@@ -36,7 +36,24 @@ class Sub:
 
     def __post_init__(self) -> None:
         check_topic(self.topic)
-        if self.max_age is not None and not 0 < self.max_age < math.inf:
+        _check_type(self)
+        if isinstance(self.capacity, bool) or not isinstance(self.capacity, int):
+            raise ConfigurationError(
+                f"Sub({self.topic!r}): capacity is {self.capacity!r}, expected a whole number"
+            )
+        if self.capacity < 1:
+            raise ConfigurationError(
+                f"Sub({self.topic!r}): capacity is {self.capacity}, expected 1 or more"
+            )
+        if not isinstance(self.overflow, Overflow):
+            raise ConfigurationError(
+                f"Sub({self.topic!r}): overflow is {self.overflow!r}, expected a "
+                "horus_trio.Overflow, such as Overflow.LATEST"
+            )
+        max_age = self.max_age
+        if max_age is not None and (
+            not isinstance(max_age, (int, float)) or not 0 < max_age < math.inf
+        ):
             raise ConfigurationError(
                 f"Sub({self.topic!r}): max_age is {self.max_age!r}, "
                 "expected a finite number of seconds above 0, or None"
@@ -64,6 +81,15 @@ class Pub:
 
     def __post_init__(self) -> None:
         check_topic(self.topic)
+        _check_type(self)
+
+
+def _check_type(declared: Sub | Pub) -> None:
+    if declared.type is not None and not isinstance(declared.type, type):
+        raise ConfigurationError(
+            f"{type(declared).__name__}({declared.topic!r}): type is {declared.type!r}, "
+            "expected a class or None"
+        )
 
 
 def check_topic(name: object) -> None:

@@ -154,6 +154,8 @@ class Hub(Generic[T]):
         try:
             with self._lock:
                 self._refuse_if_closed()
+                if fence is not None and fence.closed:
+                    fence.refuse()  # `withdraw` has been called and will not be again
                 self._senders[sender] = None
                 ringers = self._admit()
                 admitted = sender.result

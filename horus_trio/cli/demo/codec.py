@@ -57,8 +57,8 @@ class FrameParser:
     """
 
     def __init__(self) -> None:
-        self.accepted = 0
-        self.rejected = 0
+        self.accepted: int = 0
+        self.rejected: int = 0
         self._buffer = bytearray()
         self._skipped = 0
 

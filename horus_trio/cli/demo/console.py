@@ -34,7 +34,7 @@ class Console:
         terminal = (
             stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         )
-        self.live = terminal and not plain
+        self.live: bool = terminal and not plain
         self._colour = terminal and not os.environ.get("NO_COLOR")
         self._drawn = 0
 

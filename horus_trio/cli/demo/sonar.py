@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import socketserver
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["SonarServer", "main"]
 
@@ -29,20 +31,21 @@ class SonarServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, good: int) -> None:
-        super().__init__(("127.0.0.1", 0), SonarHandler)
-        self.good = good
+        super().__init__(("127.0.0.1", 0), functools.partial(SonarHandler, good))
 
 
 class SonarHandler(socketserver.StreamRequestHandler):
     """One connection: a line comes in, a line with a distance in metres goes out."""
 
-    server: SonarServer
+    def __init__(self, good: int, *connection: Any) -> None:
+        self._good = good
+        super().__init__(*connection)
 
     def handle(self) -> None:
         """Measure `good` times, then only listen."""
         with contextlib.suppress(ConnectionError):
             for number, _request in enumerate(self.rfile):
-                if number < self.server.good:
+                if number < self._good:
                     self.wfile.write(b"%.2f\n" % (2.0 - 0.1 * number))
 
 

@@ -27,6 +27,9 @@ REDRAW = 0.2
 EVENTS_SHOWN = 6
 """Events below the live table."""
 
+WIDE = 108
+"""Columns a terminal needs for all columns of the table."""
+
 _TICKING = (
     horus.NodeState.RUNNING,
     horus.NodeState.WAITING_FOR_INPUT,
@@ -118,7 +121,7 @@ class View:
     def __init__(
         self, console: Console, scheduler: horus.Scheduler, events: Events, seconds: float
     ) -> None:
-        self.broken = False
+        self.broken: bool = False
         self._console = console
         self._scheduler = scheduler
         self._events = events
@@ -202,7 +205,7 @@ class View:
     def _picture(self) -> list[str]:
         console = self._console
         now = self._observe()
-        wide = console.size[0] >= 100
+        wide = console.size[0] >= WIDE
         self._recent.extend(self._events.take())
         lines = [
             console.styled("The same nodes in horus_trio", "bold")

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import argparse
 import enum
+import functools
 import json
 import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 __all__ = ["Answer", "Fate", "WeatherServer", "answers", "main"]
 
@@ -72,7 +74,7 @@ class WeatherServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, treat: Iterator[Answer]) -> None:
-        super().__init__(("127.0.0.1", 0), WeatherHandler)
+        super().__init__(("127.0.0.1", 0), functools.partial(WeatherHandler, self.next_answer))
         self._treat = treat
         self._lock = threading.Lock()
 
@@ -90,11 +92,13 @@ class WeatherServer(ThreadingHTTPServer):
 class WeatherHandler(BaseHTTPRequestHandler):
     """Answers one request."""
 
-    server: WeatherServer
+    def __init__(self, next_answer: Callable[[], Answer], *connection: Any) -> None:
+        self._next_answer = next_answer
+        super().__init__(*connection)
 
     def do_GET(self) -> None:
         """Answer, or fail to."""
-        answer = self.server.next_answer()
+        answer = self._next_answer()
         time.sleep(answer.delay)
         match answer.fate:
             case Fate.ANSWERED:

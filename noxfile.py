@@ -1,0 +1,92 @@
+"""What the project does with its own code: `nox` runs the tests, `nox -s lint` the linters, …
+
+Every session has an environment of its own under `.nox/` and uses the interpreter that runs nox.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["tests"]
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+# What Ruff's ASYNC rules lack: yields inside cancel scopes (101, 119), swallowed cancellation (103)
+# and functions that never checkpoint (900 to 913).
+FLAKE8_ASYNC_RULES = "ASYNC101,ASYNC103,ASYNC104,ASYNC119,ASYNC900,ASYNC91"
+
+
+def install(session: nox.Session, *groups: str, project: bool = True) -> None:
+    """Install the dependency groups, and the project in editable form."""
+    requirements = nox.project.dependency_groups(PROJECT, *groups) if groups else ()
+    editable = ("-e", ".") if project else ()
+    session.install("--quiet", *editable, *requirements)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demo robot; `nox -s demo -- --json` passes options on."""
+    install(session)
+    session.run("horus-trio", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests: all of them under branch coverage, or those named after `--` without it."""
+    install(session, "tests")
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check layout, likely bugs, the rules of Trio, and that rooms import from floors below."""
+    install(session, "lint", project=False)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    library = [str(path) for path in sorted(Path("horus_trio").rglob("*.py"))]
+    session.run("flake8-async", f"--enable={FLAKE8_ASYNC_RULES}", *library)
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types: strictly inside, and completely known outside."""
+    install(session, "types")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "horus_trio", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a reference to nothing is an error."""
+    install(session, "docs")
+    session.run(
+        "sphinx-build", "-W", "-n", "-q", "-E", "--keep-going", "-b", "html", "docs", "docs/_build"
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the measuring programs; `nox -s bench -- NAME …` runs only those."""
+    install(session)
+    programs = sorted(path.stem for path in Path("tests/bench").glob("[!_]*.py"))
+    for name in session.posargs or programs:
+        session.run("python", f"tests/bench/{name}.py")
+
+
+@nox.session
+def breakers(session: nox.Session) -> None:
+    """Break each promise on purpose, and expect its test module to notice."""
+    install(session, "tests")
+    session.run("python", "tests/guarantees/breakers.py", *session.posargs)

@@ -1,0 +1,472 @@
+"""The timer: an exact grid, alarms that ring in order, and both sources of wake-ups."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import math
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from fractions import Fraction
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from horus_trio import timer as timer_module
+from horus_trio.timer import Alarm, Grid, Timer, _open_source, _SleepSource, _TimerFd
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+
+
+@asynccontextmanager
+async def running_timer() -> AsyncIterator[Timer]:
+    timer = Timer()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(timer.run)
+            yield timer
+            nursery.cancel_scope.cancel()
+    finally:
+        timer.close()
+
+
+class Bells:
+    """What rang, and when."""
+
+    def __init__(self, timer: Timer) -> None:
+        self.timer = timer
+        self.rang: list[tuple[str, float]] = []
+
+    def alarm(self, name: str, order: float = 0.0) -> Alarm:
+        return self.timer.alarm(lambda now: self.rang.append((name, now)), order=order)
+
+
+# Grid
+
+rates = st.sampled_from([29.97, 1 / 3, 0.1, 1.0, 3.0, 7.0, 50.0, 60.0, 100.0, 999.9]) | st.floats(
+    1e-3, 1e5
+)
+starts = st.floats(0, 1e6)
+numbers = st.integers(0, 10**12)
+
+
+@given(start=starts, rate=rates, n=numbers)
+def test_a_grid_point_is_the_multiplied_one(start: float, rate: float, n: int) -> None:
+    exact = Fraction(start) + Fraction(n) / Fraction(rate)
+    point = Grid(start, rate).point(n)
+    # One rounding of the quotient, one of the sum: nothing that grows with n.
+    assert abs(Fraction(point) - exact) <= Fraction(math.ulp(point))
+
+
+@given(start=starts, rate=rates, n=numbers)
+def test_the_index_of_a_point_is_its_number(start: float, rate: float, n: int) -> None:
+    grid = Grid(start, rate)
+    point = grid.point(n)
+    found = grid.index(point)
+    assert grid.point(found) == point < grid.point(found + 1)
+    if 1 / rate > 2 * math.ulp(point):
+        assert found == n
+
+
+@given(start=starts, rate=rates, later=st.floats(0, 1e7))
+def test_the_index_brackets_the_instant(start: float, rate: float, later: float) -> None:
+    grid = Grid(start, rate)
+    now = start + later
+    n = grid.index(now)
+    assert grid.point(n) <= now < grid.point(n + 1)
+
+
+@given(start=starts, rate=rates)
+def test_before_the_grid_there_is_no_release(start: float, rate: float) -> None:
+    assert Grid(start, rate).index(math.nextafter(start, -math.inf)) == -1
+
+
+def test_a_million_periods_of_a_tenth_do_not_drift() -> None:
+    grid = Grid(5.0, 10.0)
+    assert grid.point(10**6) == 100_005.0
+    assert sum([0.1] * 10**6) != 100_000.0  # what accumulating would give
+
+
+# Alarms, under a virtual clock
+
+
+async def test_an_alarm_rings_once_at_its_instant(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        alarm = bells.alarm("a")
+        alarm.set(1.25)
+        assert alarm.when == 1.25
+        await trio.sleep(10)
+        assert bells.rang == [("a", 1.25)]
+        assert alarm.when == math.inf
+
+
+async def test_an_alarm_that_was_never_set_never_rings(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        bells.alarm("a")
+        await trio.sleep(1000)
+        assert bells.rang == []
+        assert timer.wake_ups == 0
+
+
+async def test_a_cleared_alarm_is_silent_until_it_is_set_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        alarm = bells.alarm("a")
+        alarm.set(1.0)
+        alarm.clear()
+        await trio.sleep_until(2.0)
+        assert bells.rang == []
+        alarm.set(3.0)
+        await trio.sleep_until(4.0)
+        assert bells.rang == [("a", 3.0)]
+
+
+@pytest.mark.parametrize(("first", "then"), [(1.0, 2.0), (2.0, 1.0), (1.0, 1.0)])
+async def test_the_latest_setting_counts(
+    autojump_clock: trio.testing.MockClock, first: float, then: float
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        alarm = bells.alarm("a")
+        alarm.set(first)
+        alarm.set(then)
+        await trio.sleep(10)
+        assert bells.rang == [("a", then)]
+
+
+async def test_an_alarm_in_the_past_rings_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    await trio.sleep(5)
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        bells.alarm("a").set(1.0)
+        await trio.sleep(0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert bells.rang == [("a", 5.0)]
+
+
+async def test_an_alarm_may_set_itself_while_it_rings(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        rang: list[float] = []
+
+        def again(now: float) -> None:
+            rang.append(now)
+            if len(rang) < 4:
+                alarm.set(now + 0.5)
+
+        alarm = timer.alarm(again)
+        alarm.set(1.0)
+        await trio.sleep(10)
+        assert rang == [1.0, 1.5, 2.0, 2.5]
+
+
+async def test_alarms_due_together_ring_by_order_then_age(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        first, second = bells.alarm("old"), bells.alarm("young")
+        late, early = bells.alarm("late", order=1), bells.alarm("early", order=-math.inf)
+        for alarm in (late, second, first, early):
+            alarm.set(1.0)
+        await trio.sleep(2)
+        assert [name for name, _ in bells.rang] == ["early", "old", "young", "late"]
+
+
+async def test_the_instant_goes_before_the_order(mock_clock: trio.testing.MockClock) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        bells.alarm("second", order=-1).set(2.0)
+        bells.alarm("first", order=+1).set(1.0)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(5.0)  # both are overdue at one wake-up
+        await trio.testing.wait_all_tasks_blocked()
+        assert bells.rang == [("first", 5.0), ("second", 5.0)]
+        assert timer.wake_ups == 1
+
+
+async def test_a_ringing_alarm_may_silence_another_of_the_same_instant(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        other = bells.alarm("other", order=1)
+        timer.alarm(lambda now: other.clear()).set(1.0)
+        other.set(1.0)
+        await trio.sleep(2)
+        assert bells.rang == []
+
+
+async def test_a_limit_that_moves_on_costs_no_wake_ups(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        alarm = bells.alarm("limit")
+        for n in range(100):  # a tick each 10 ms with a limit of 1 s
+            alarm.set(n * 0.01 + 1.0)
+            await trio.sleep_until((n + 1) * 0.01)
+        alarm.clear()
+        await trio.sleep(10)
+        assert bells.rang == []
+        assert timer.wake_ups <= 2
+
+
+instants = st.integers(0, 40).map(lambda n: n / 4)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.25, 1.0]),  # pause before
+            st.integers(0, 2),  # which alarm
+            st.none() | instants,  # cleared, or set so many seconds ahead
+        ),
+        max_size=25,
+    )
+)
+def test_alarms_follow_their_model(steps: list[tuple[float, int, float | None]]) -> None:
+    expected: list[tuple[str, float]] = []
+    rang: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        async with running_timer() as timer:
+            bells = Bells(timer)
+            bells.rang = rang
+            alarms = [bells.alarm(name) for name in "abc"]
+            due: dict[int, float] = {}
+
+            async def pass_time(until: float) -> None:
+                for when in sorted(set(due.values())):
+                    if when > until:
+                        break
+                    for index in sorted(i for i, w in due.items() if w == when):
+                        expected.append(("abc"[index], when))
+                        del due[index]
+                await trio.sleep_until(until)
+                await trio.testing.wait_all_tasks_blocked()
+
+            for pause, index, ahead in steps:
+                await pass_time(trio.current_time() + pause)
+                if ahead is None:
+                    alarms[index].clear()
+                    due.pop(index, None)
+                else:
+                    alarms[index].set(trio.current_time() + ahead)
+                    due[index] = trio.current_time() + ahead
+                if ahead == 0:
+                    await pass_time(trio.current_time())
+            await pass_time(trio.current_time() + 100)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert rang == expected
+
+
+# Sources
+
+
+async def test_under_a_virtual_clock_the_source_is_trio(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    timer = Timer()
+    assert timer.source == "trio.sleep"
+    timer.close()
+    timer.close()
+
+
+@on_linux
+async def test_under_the_real_clock_the_source_is_a_timerfd() -> None:
+    timer = Timer()
+    assert timer.source == "timerfd"
+    timer.close()
+    timer.close()
+
+
+async def test_elsewhere_than_on_linux_the_source_is_trio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timer_module.sys, "platform", "darwin")
+    assert Timer().source == "trio.sleep"
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOSYS, errno.EINVAL])
+@on_linux
+async def test_without_a_descriptor_the_source_is_trio(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(clock: trio.abc.Clock) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(timer_module, "_TimerFd", refuse)
+    assert Timer().source == "trio.sleep"
+
+
+@on_linux
+async def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(clock: trio.abc.Clock) -> None:
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(timer_module, "_TimerFd", refuse)
+    with pytest.raises(OSError, match="no"):
+        Timer()
+
+
+def sources() -> list[Callable[[trio.abc.Clock], object]]:
+    found: list[Callable[[trio.abc.Clock], object]] = [lambda clock: _SleepSource()]
+    return [*found, _TimerFd] if sys.platform == "linux" else found
+
+
+@pytest.mark.parametrize("make", sources())
+async def test_every_source_rings_on_real_time_and_never_early(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[trio.abc.Clock], object]
+) -> None:
+    monkeypatch.setattr(timer_module, "_open_source", make)
+    async with running_timer() as timer:
+        rang: list[tuple[float, float]] = []
+        done = trio.Event()
+        start = trio.current_time()
+
+        def ring(now: float) -> None:
+            rang.append((start + 0.004 * len(rang), now))
+            if len(rang) == 10:
+                done.set()
+            else:
+                alarm.set(start + 0.004 * len(rang))
+
+        alarm = timer.alarm(ring)
+        alarm.set(start)
+        with trio.fail_after(10):
+            await done.wait()
+        assert all(now >= due for due, now in rang)
+
+
+@pytest.mark.parametrize("make", sources())
+async def test_every_source_can_be_armed_earlier_while_it_waits(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[trio.abc.Clock], object]
+) -> None:
+    monkeypatch.setattr(timer_module, "_open_source", make)
+    async with running_timer() as timer:
+        rang = trio.Event()
+        timer.alarm(lambda now: None).set(trio.current_time() + 3600)
+        await trio.testing.wait_all_tasks_blocked()
+        timer.alarm(lambda now: rang.set()).set(trio.current_time())
+        with trio.fail_after(10):
+            await rang.wait()
+
+
+@pytest.mark.parametrize("far", [1e9, 1e12, 1e19, 1e300])
+@pytest.mark.parametrize("make", sources())
+async def test_every_source_bears_an_alarm_in_the_far_future(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[trio.abc.Clock], object], far: float
+) -> None:
+    monkeypatch.setattr(timer_module, "_open_source", make)
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        bells.alarm("far").set(trio.current_time() + far)
+        near = trio.Event()
+        timer.alarm(lambda now: near.set()).set(trio.current_time() + 0.01)
+        with trio.fail_after(10):
+            await near.wait()
+        assert bells.rang == []
+        assert timer.wake_ups <= 3
+
+
+@on_linux
+async def test_a_timerfd_bears_an_alarm_before_the_machine_was_started() -> None:
+    async with running_timer() as timer:
+        rang = trio.Event()
+        timer.alarm(lambda now: rang.set()).set(-1e9)
+        with trio.fail_after(10):
+            await rang.wait()
+
+
+@on_linux
+async def test_a_failing_timerfd_says_which_call_failed() -> None:
+    source = _open_source(trio.lowlevel.current_clock())
+    assert isinstance(source, _TimerFd)
+    os.close(source.fd)
+    with pytest.raises(OSError, match="timerfd_settime"):
+        source.arm(math.inf)
+    source.fd = -1
+
+
+@on_linux
+def test_a_hundred_timers_leave_no_descriptor() -> None:
+    def count() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    async def main() -> None:
+        async with running_timer() as timer:
+            timer.alarm(lambda now: None).set(trio.current_time())
+
+    trio.run(main)
+    before = count()
+    for _ in range(100):
+        trio.run(main)
+    assert count() == before
+
+
+# Idleness, in a process of its own
+
+IDLE = """
+import sys, threading, trio, horus_trio as horus
+
+class Waits(horus.AsyncNode):
+    async def tick_async(self):
+        await self.recv_async("never")
+
+class Threaded(horus.Node):
+    rate = 0.01
+    def tick(self):
+        pass
+
+def switches():
+    total = 0
+    for line in open("/proc/self/status"):
+        if line.startswith("voluntary_ctxt_switches"):
+            return int(line.split()[1])
+
+async def main():
+    scheduler = horus.Scheduler(tick_rate=1)
+    scheduler.add(Waits()).add(Waits()).add(Threaded())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(scheduler.run)
+        await trio.sleep(0.3)
+        before, waking = switches(), scheduler.statistics().wake_ups
+        await trio.sleep(2)
+        print(switches() - before, scheduler.statistics().wake_ups - waking)
+        scheduler.stop()
+
+trio.run(main)
+"""
+
+
+@pytest.mark.slow
+@on_linux
+def test_an_idle_robot_sleeps() -> None:
+    # /proc/self/status counts the main thread's own sleeps, so every wake-up of the loop.
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    switches, wake_ups = map(int, done.stdout.split())
+    assert wake_ups <= 4  # each of the two 1 Hz nodes misses its release each second
+    assert switches <= 5 * 2
