@@ -1,16 +1,16 @@
 """How the documentation is built: Sphinx over Markdown, with nothing but what is here."""
 
-from importlib.metadata import version as version_of
-
 from docutils.nodes import Element, TextElement
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+import horus_trio
+
 project = "horus_trio"
 author = "The horus_trio authors"
 copyright = "2026, The horus_trio authors"
-release = version = version_of("horus-trio")
+release = version = horus_trio.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio"]
 exclude_patterns = ["_build", "decisions/template.md"]

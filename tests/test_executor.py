@@ -242,7 +242,7 @@ async def test_shutdown_all_twice_calls_each_hook_once(
         await executor.shutdown_all()
         await executor.shutdown_all()
         assert executor.statistics().nodes["a"].state is NodeState.STOPPED
-        assert not executor.tick(node) or executor.statistics().nodes["a"].in_flight == 0
+        assert not executor.tick(node)
     assert node.calls == ["init", "shutdown"]
 
 
@@ -267,11 +267,10 @@ async def test_an_error_in_the_block_shuts_down_and_comes_out(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     node = Counts("a")
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(KeyError, match="mine"):
         async with horus.open_executor() as executor:
             await executor.spawn_node(node)
             raise KeyError("mine")
-    assert [type(e) for e in caught.value.exceptions] == [KeyError]
     assert node.calls == ["init", "shutdown"]
 
 
@@ -382,12 +381,12 @@ async def test_shutdown_overtakes_a_tick_that_has_just_been_released(
     assert node.calls == ["init", "shutdown"]
 
 
-async def test_the_channel_holds_one_tick_and_one_shutdown() -> None:
+def test_the_channel_holds_one_tick_and_one_shutdown() -> None:
     mailbox = Mailbox(Ledger(), lambda: None, catch_up=False)
     mailbox.open(0.0)
     assert mailbox.release(1.0)
     assert not mailbox.release(2.0)  # missed: it takes a number
-    assert not mailbox.post(3.0) or mailbox.seq == 2
+    assert not mailbox.post(3.0)
     mailbox.shut(Shutdown(reason="first"))
     mailbox.shut(Shutdown(reason="second"))
     assert mailbox.leaving == Shutdown(reason="first")
@@ -395,7 +394,7 @@ async def test_the_channel_holds_one_tick_and_one_shutdown() -> None:
     assert mailbox.seq == 2
 
 
-async def test_a_tick_asked_for_before_the_node_serves_runs_once_it_does() -> None:
+def test_a_tick_asked_for_before_the_node_serves_runs_once_it_does() -> None:
     ledger = Ledger()
     mailbox = Mailbox(ledger, lambda: None, catch_up=False)
     assert mailbox.post(1.0)
@@ -407,7 +406,7 @@ async def test_a_tick_asked_for_before_the_node_serves_runs_once_it_does() -> No
     assert mailbox.empty() == [Tick(seq=2, scheduled=4.0)]
 
 
-async def test_owed_releases_are_bounded() -> None:
+def test_owed_releases_are_bounded() -> None:
     ledger = Ledger()
     overruns: list[int] = []
     mailbox = Mailbox(ledger, lambda: overruns.append(1), catch_up=True)
@@ -416,12 +415,12 @@ async def test_owed_releases_are_bounded() -> None:
     for n in range(1, 20):
         assert not mailbox.release(float(n))
     assert ledger.missed == 9  # ten are owed
-    assert mailbox.empty() == [Tick(seq=1, scheduled=0.0)] or mailbox.seq
+    assert mailbox.empty() == [Tick(seq=1, scheduled=0.0)]
     assert ledger.missed == 19
     assert ledger.released == 20
 
 
-async def test_points_slept_through_are_owed_up_to_the_bound() -> None:
+def test_points_slept_through_are_owed_up_to_the_bound() -> None:
     ledger = Ledger()
     mailbox = Mailbox(ledger, lambda: None, catch_up=True)
     mailbox.open(0.0)
@@ -435,7 +434,7 @@ async def test_points_slept_through_are_owed_up_to_the_bound() -> None:
     assert tick.scheduled == 0.0
 
 
-async def test_points_slept_through_are_missed_without_catching_up() -> None:
+def test_points_slept_through_are_missed_without_catching_up() -> None:
     ledger = Ledger()
     mailbox = Mailbox(ledger, lambda: None, catch_up=False)
     mailbox.open(0.0)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pytest
 import trio
+from trio._core._thread_cache import THREAD_CACHE
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
@@ -46,7 +47,7 @@ class Hanging(horus.Node):
 
     def tick(self) -> None:
         self.started += 1
-        self.permits.acquire(timeout=60)
+        self.permits.acquire(timeout=8)
         self.returned += 1
 
     def on_error(self, error: BaseException) -> None:
@@ -146,7 +147,7 @@ async def test_an_abandoned_call_gives_its_token_back_at_once_and_its_thread_cou
     for thread in pool_of(scheduler).abandoned:
         assert thread.call == "tick"
         assert thread.age == 3
-        assert "self.permits.acquire(timeout=60)" in thread.stack
+        assert "self.permits.acquire(timeout=8)" in thread.stack
     assert pool_of(scheduler).exhausted is False
     assert all(state_of(scheduler, node.name) is NodeState.STUCK for node in nodes)
     assert scheduler.statistics().health is Health.CRITICAL
@@ -218,8 +219,8 @@ def test_running_twice_with_ones_own_limiter_and_four_hung_ticks_in_the_first_ru
         for node in nodes:
             scheduler.remove(node.name)
         fresh = [horus.Node(f"fresh {number}", tick=idle) for number in range(6)]
-        for node in fresh:
-            scheduler.add(node)
+        for fresh_node in fresh:
+            scheduler.add(fresh_node)
         report = await scheduler.run(0.3)
         assert {n.ok for n in report.statistics.nodes.values()} <= {4, 5, 6}
         assert (limiter.borrowed_tokens, limiter.total_tokens) == (0, 4)
@@ -298,12 +299,13 @@ async def test_a_node_that_is_stuck_at_the_stop_is_shut_down_all_the_same(
     assert reader.returned == 0
     mock_clock.jump(0.2)
     await until(lambda: scheduler.report is not None)
-    assert reader.returned == 1
+    await until(lambda: reader.returned == 1)
     assert sorted(shut) == ["deaf", "prompt"]
     report = scheduler.report
     assert report is not None
     assert sorted(report.shutdown_while_busy) == ["deaf", "reader"]
-    assert [straggler.node for straggler in report.stragglers] == ["deaf"]
+    # The reader's thread was let go at the last moment; it may have been seen to end, or not.
+    assert "deaf" in {straggler.node for straggler in report.stragglers} <= {"deaf", "reader"}
     assert "deaf was shut down while a thread of it was still out" in str(report)
     deaf.permits.release()
 
@@ -347,7 +349,7 @@ async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
     calls: list[tuple[str, int]] = []
 
     def init(node: horus.Node) -> None:
-        permit.wait(60)
+        permit.wait(8)
         calls.append(("init", threading.get_ident()))
         if outcome == "fails":
             raise OSError("no such device")
@@ -380,9 +382,7 @@ async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
 # Reserved threads
 
 
-async def test_hooks_do_not_wait_behind_ticks(
-    mock_clock: MockClock, nursery: trio.Nursery
-) -> None:
+async def test_hooks_do_not_wait_behind_ticks(mock_clock: MockClock, nursery: trio.Nursery) -> None:
     scheduler = horus.Scheduler(tick_rate=1)
     nodes = hanging(6, phase=0.0, tick_timeout=None, shutdown_timeout=1.0)
     calls: list[str] = []
@@ -430,21 +430,16 @@ def test_there_are_never_more_threads_than_tokens_and_bound_and_reserved_ones() 
     unblock = threading.Event()
     over = threading.Event()
     counted: list[int] = []
-    before = set(threading.enumerate())
 
     def sample() -> None:
         while not over.wait(0.002):
-            ours = [
-                thread
-                for thread in threading.enumerate()
-                if thread not in before
-                and thread is not threading.current_thread()
-                and thread.name != "horus_trio log"
-            ]
-            counted.append(len(ours))
+            idle = {worker._thread for worker in list(THREAD_CACHE._idle_workers)}
+            others = {threading.main_thread(), threading.current_thread(), *idle}
+            busy = [t for t in threading.enumerate() if t not in others]
+            counted.append(len([t for t in busy if t.name != "horus_trio log"]))
 
     def hang(node: horus.Node, *args: object) -> None:
-        unblock.wait(60)
+        unblock.wait(8)
 
     async def fail(node: horus.Node) -> None:
         raise ValueError("as it does")
@@ -461,7 +456,10 @@ def test_there_are_never_more_threads_than_tokens_and_bound_and_reserved_ones() 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)
-            await trio.sleep(0.6)
+            with trio.fail_after(5):
+                while max(counted, default=0) < tokens + bound + reserved:  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            await trio.sleep(0.3)  # forty nodes want more, and get none
             over.set()
             unblock.set()
             scheduler.stop()
@@ -473,8 +471,7 @@ def test_there_are_never_more_threads_than_tokens_and_bound_and_reserved_ones() 
         unblock.set()
         over.set()
         sampler.join()
-    assert len(counted) >= 20
-    assert tokens + bound < max(counted) <= tokens + bound + reserved
+    assert max(counted) == tokens + bound + reserved
 
 
 # A thread of its own
@@ -522,7 +519,7 @@ async def test_a_node_goes_back_to_its_own_thread_after_a_tick_was_left_behind(
 
     def tick(node: horus.Node) -> None:
         threads.append(threading.get_ident())
-        permits.acquire(timeout=60)
+        permits.acquire(timeout=8)
 
     node = horus.Node("own", tick=tick, thread="own", phase=0.0, tick_timeout=0.5)
     scheduler.add(node, failure_policy=horus.Ignore())

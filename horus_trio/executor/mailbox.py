@@ -122,6 +122,8 @@ class Mailbox:
             scheduled: The instant it is asked for.
             count: How many ask; all but one coalesce.
         """
+        if self.leaving is not None:
+            return False
         posted = False
         if self._serving and not self._queued:
             self.ready = False

@@ -7,6 +7,7 @@ without a token; those beyond keep theirs, so the number of threads stays bounde
 
 from __future__ import annotations
 
+import itertools
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -97,9 +98,9 @@ class BlockingPool:
 
     def statistics(self) -> PoolStatistics:
         """A snapshot; any thread."""
-        frames = sys._current_frames()
         now = self.clock()
         out = tuple(self._out.copy())
+        frames = sys._current_frames() if out else {}
         waiting = tuple(self.waiting.copy())
         return PoolStatistics(
             tokens=self.limiter.total_tokens,
@@ -140,8 +141,10 @@ class BlockingPool:
             call.give_back()
 
     def call_returned(self, call: ThreadCall) -> None:
-        """The thread of a call has returned."""
+        """The thread of a call has returned; one beyond the bound may be within it now."""
         self._out.pop(call, None)
+        for other in itertools.islice(self._out, self.max_abandoned):
+            other.give_back()
 
     def close(self) -> None:
         """End the threads; those still out give their tokens back, and the limiter serves on."""

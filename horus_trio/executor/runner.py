@@ -230,7 +230,8 @@ class NodeRunner:
                 self._finish()
 
     async def _supervise(self) -> None:
-        while True:
+        decision: Decision | None = None
+        while self.mailbox.leaving is None:
             decision = await self._live()
             if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
                 break
@@ -239,9 +240,8 @@ class NodeRunner:
                 await trio.sleep(decision.delay)
                 await self._worker.wait_while_stuck()
             self._life = trio.CancelScope()
-            if self.mailbox.leaving is not None:
-                break
-            self.ledger.restarts += 1
+            if self.mailbox.leaving is None:
+                self.ledger.restarts += 1
         if isinstance(decision, (GiveUp, EndRun)):
             self._enter(NodeState.FAILED, "failed for good")
             self.fatal = isinstance(decision, EndRun) or self.options.critical
@@ -320,7 +320,10 @@ class NodeRunner:
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         for topic in self.options.on:
-            self.seat.subscription(topic).notify(self._arrived)
+            subscription = self.seat.subscription(topic)
+            subscription.notify(self._arrived)
+            if subscription.depth:  # it came while nobody listened
+                self._arrived(1)
         for watch in self._inputs:
             watch.start()
         self._open_mailbox()

@@ -87,7 +87,9 @@ class Worker:
         )
         self.call = call
         try:
-            await self._run(call)
+            # Only `cancel` ends it, which is answered: a tick has to be settled.
+            with trio.CancelScope(shield=True):
+                await self._run(call)
         finally:
             self.call = None
         return call

@@ -5,6 +5,7 @@ A hook that is not overridden is None, so the engine spends nothing on it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def _find(node: Node, name: str) -> Hook | None:
             f"{type(node).__qualname__}.{name} is {call!r}, expected a function or method"
         )
     subject = call if given is None else given
+    while isinstance(subject, functools.partial):
+        subject = subject.func
     is_async = inspect.iscoroutinefunction(subject) or inspect.iscoroutinefunction(
         getattr(subject, "__call__", None)  # noqa: B004 - the bound method, not callability
     )

@@ -11,7 +11,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar, Unpack
 
 import trio
@@ -149,7 +149,7 @@ class Node:
             self._refuse("send")
         return seat.hub(topic).send(data)
 
-    def send_async(self, topic: str, data: Any) -> Awaitable[int]:
+    def send_async(self, topic: str, data: Any) -> Coroutine[Any, Any, int]:
         """Publish, waiting first for room in every `Overflow.BLOCK` subscription. A checkpoint.
 
         Raises:
@@ -171,7 +171,7 @@ class Node:
         except trio.WouldBlock:
             return default
 
-    def recv_async(self, topic: str) -> Awaitable[Any]:
+    def recv_async(self, topic: str) -> Coroutine[Any, Any, Any]:
         """Wait for the next message. A checkpoint; cancelled, nothing was taken.
 
         Raises:

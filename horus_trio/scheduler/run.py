@@ -232,6 +232,8 @@ class Run:
         executor, runner = self.executor, member.runner
         if executor is None or runner is None or member.rate is None or member.removing:
             return
+        if self._epoch != self._epoch:
+            return  # NaN, still starting: the beat begins with the others'
         if member.beat is not None:
             member.beat.stop()
         if runner.done.is_set():

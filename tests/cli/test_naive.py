@@ -14,6 +14,12 @@ from horus_trio.cli.demo.world import WorldError
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("horus_trio.cli.demo.naive.STUCK_AFTER", 0.3)
+    monkeypatch.setattr("horus_trio.cli.demo.naive.FREED_WITHIN", 0.3)
+
+
 class Recorder(horus.Node):
     """Notes which of its hooks ran, in which thread, and passes a message on to itself."""
 
@@ -95,8 +101,7 @@ def test_the_nodes_can_run_in_a_scheduler_afterwards() -> None:
     assert node.calls == ["init", "shutdown"] * 2
 
 
-def test_a_node_that_does_not_let_go_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("horus_trio.cli.demo.naive.FREED_WITHIN", 0.05)
+def test_a_node_that_does_not_let_go_is_said() -> None:
     hanging = Hanging(lets_go=False)
     with pytest.raises(WorldError, match="still hangs in Hanging"):
         NaiveLoop([hanging]).run(0.01)

@@ -7,6 +7,7 @@ time is for what only the machine has: stopped processes, and the fineness of it
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -207,7 +208,7 @@ def test_after_a_real_stall_of_the_loop_there_is_no_burst() -> None:
 
     async def block(node: horus.Node) -> None:
         if node.current_tick is not None and node.current_tick.seq == 30:
-            time.sleep(0.3)
+            time.sleep(0.3)  # noqa: ASYNC251 - the stall
 
     scheduler.add(horus.Node("culprit", tick=block, phase=0.005))
     scheduler.add(horus.Node("victim", tick=work, phase=0))
@@ -223,7 +224,7 @@ def check_grid(ticks: list[tuple[float, float]], period: float, stall: float) ->
     numbers = [round(point) for point in points]
     assert numbers == sorted(set(numbers))
     assert all(started >= scheduled for scheduled, started in ticks)
-    gaps = [later[1] - earlier[1] for earlier, later in zip(ticks, ticks[1:], strict=False)]
+    gaps = [later[1] - earlier[1] for earlier, later in itertools.pairwise(ticks)]
     assert max(gaps) > stall
     after = gaps.index(max(gaps)) + 1
     resumed = ticks[after][1]

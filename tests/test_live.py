@@ -1,0 +1,729 @@
+"""Live control: add, remove, pause, resume, set_rate, stop, watch; from the loop and from threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import horus_trio as horus
+from horus_trio import AsyncResult, NodeState, TickStatus
+
+settle = trio.testing.wait_all_tasks_blocked
+Ask = Callable[..., Any]
+
+
+class Beats(horus.AsyncNode):
+    """Writes down when it ticks, and what else is called."""
+
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, **{"phase": 0.0, **options})
+        self.ticks: list[float] = []
+        self.calls: list[str] = []
+
+    async def init(self) -> None:
+        self.calls.append("init")
+
+    async def tick_async(self) -> None:
+        self.ticks.append(self.now)
+
+    async def shutdown(self) -> None:
+        self.calls.append("shutdown")
+
+
+@asynccontextmanager
+async def running(scheduler: horus.Scheduler) -> AsyncIterator[trio.Nursery]:
+    with trio.fail_after(3600):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(scheduler.run)
+            try:
+                yield nursery
+            finally:
+                scheduler.stop()
+
+
+# From the loop, on virtual time: everything exact
+
+
+async def test_a_node_added_late_is_initialised_and_ticks(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    late = Beats("late", rate=2)
+    scheduler = horus.Scheduler().add(Beats("early", rate=1))
+    async with running(scheduler):
+        await trio.sleep(1.25)
+        assert scheduler.add(late) is scheduler
+        await scheduler.started("late")
+        assert late.calls == ["init"]
+        await trio.sleep_until(2.75)
+    assert late.ticks == [1.5, 2.0, 2.5]  # on the grid of the run
+    assert late.calls == ["init", "shutdown"]
+    assert scheduler.report is not None
+    assert scheduler.report.statistics.nodes["late"].missed == 0
+
+
+async def test_a_late_node_without_a_phase_is_spread(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    nodes = [Beats(f"n{n}", rate=1, phase="spread") for n in range(5)]
+    scheduler = horus.Scheduler()
+    async with running(scheduler):
+        for node in nodes:
+            scheduler.add(node)
+        await trio.sleep(3)
+    firsts = [node.ticks[0] % 1 for node in nodes]
+    assert len(set(firsts)) == 5
+    gaps = [b - a for a, b in zip(sorted(firsts), sorted(firsts)[1:], strict=False)]
+    assert min(gaps) > 0.1
+
+
+async def test_a_late_node_may_tick_on_arrivals(autojump_clock: trio.testing.MockClock) -> None:
+    node = Beats("late", on="t")
+    scheduler = horus.Scheduler()
+    async with running(scheduler):
+        scheduler.add(node)
+        await scheduler.started("late")
+        await trio.sleep(1)
+        scheduler.topic("t").send(1)
+        await trio.sleep(1)
+    assert node.ticks == [1.0]
+
+
+async def test_a_node_can_be_added_while_others_are_initialised(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    class Slow(Beats):
+        async def init(self) -> None:
+            await trio.sleep(2)
+
+    node = Beats("added", rate=1)
+    scheduler = horus.Scheduler().add(Slow("slow", rate=1))
+    nursery.start_soon(scheduler.run)
+    await trio.sleep(1)
+    scheduler.add(node)
+    await trio.sleep_until(3.5)
+    scheduler.stop()
+    assert node.calls == ["init"]
+    assert node.ticks == [2.0, 3.0]
+
+
+async def test_a_late_node_that_is_refused_is_not_added(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    threaded = horus.Node("threaded", tick=print)
+    scheduler = horus.Scheduler().add(Beats("a"))
+    async with running(scheduler):
+        with pytest.raises(horus.ConfigurationError, match="virtual time"):
+            scheduler.add(threaded)
+        assert list(scheduler.statistics().nodes) == ["a"]
+    horus.Scheduler().add(threaded)  # it is free
+
+
+async def test_a_late_node_whose_init_fails_is_its_policys_business(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Broken(Beats):
+        async def init(self) -> None:
+            raise OSError("no")
+
+    scheduler = horus.Scheduler().add(Beats("a", rate=1))
+    async with running(scheduler):
+        scheduler.add(Broken("b", failure_policy=horus.Restart(0)))
+        await scheduler.started("b")
+        await scheduler.stopped("b")
+        assert scheduler.statistics().nodes["b"].state is NodeState.FAILED
+        await trio.sleep(3)
+    assert scheduler.report is not None
+    assert [f.node for f in scheduler.report.failed] == ["b"]
+    assert scheduler.statistics().nodes["a"].ok == 4
+
+
+async def test_a_removed_node_shuts_down_and_is_gone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", rate=2)
+    scheduler = horus.Scheduler().add(node).add(Beats("b", rate=2))
+    async with running(scheduler):
+        await trio.sleep(1.25)
+        scheduler.remove("a")
+        await scheduler.stopped("a")
+        assert node.calls == ["init", "shutdown"]
+        assert list(scheduler.statistics().nodes) == ["b"]
+        with pytest.raises(horus.UnknownNode):
+            scheduler.remove("a")
+        await trio.sleep(2)
+        assert node.ticks == [0.0, 0.5, 1.0]
+        scheduler.add(node)  # the same one, under the same name
+        await scheduler.started("a")
+        await trio.sleep(1)
+        assert node.calls == ["init", "shutdown", "init"]
+    assert node.calls[-1] == "shutdown"
+
+
+async def test_a_node_removed_in_its_tick_finishes_it_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Long(Beats):
+        async def tick_async(self) -> None:
+            await trio.sleep(0.25)
+            self.calls.append("tick")
+
+    node = Long("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler), scheduler.open_results() as results:
+        await trio.sleep(0.1)
+        scheduler.remove("a")
+        await scheduler.stopped("a")
+        assert trio.current_time() == 0.25
+        assert [r.status for r in results.drain()] == [TickStatus.OK]
+    assert node.calls == ["init", "tick", "shutdown"]
+
+
+async def test_a_node_removed_in_its_init_is_not_initialised_further(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Slow(Beats):
+        async def init(self) -> None:
+            await trio.sleep(100)
+            await super().init()
+
+    node = Slow("a", init_timeout=1000)
+    scheduler = horus.Scheduler()
+    async with running(scheduler):
+        scheduler.add(node)
+        await trio.sleep(1)
+        scheduler.remove("a")
+        await scheduler.stopped("a")
+        assert trio.current_time() == 1.5
+        await trio.sleep(200)
+    assert node.calls == []
+    assert node.ticks == []
+
+
+async def test_a_node_removed_while_backing_off_goes_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Fails(Beats):
+        async def tick_async(self) -> None:
+            raise ValueError("no")
+
+    node = Fails("a", failure_policy=horus.Restart(backoff=10, jitter=0))
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        await trio.sleep(1)
+        assert scheduler.statistics().nodes["a"].state is NodeState.BACKING_OFF
+        scheduler.remove("a")
+        await scheduler.stopped("a")
+        assert trio.current_time() == 1.0
+    assert node.calls == ["init", "shutdown"]
+
+
+async def test_removing_oneself_is_refused_with_the_remedy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler()
+    errors: list[horus.HorusError] = []
+
+    class Leaves(Beats):
+        async def tick_async(self) -> None:
+            try:
+                scheduler.remove("a")
+            except horus.HorusError as error:
+                errors.append(error)
+            self.request_stop()
+
+    scheduler.add(Leaves("a"))
+    await scheduler.run()
+    assert "'a' removes itself" in str(errors[0])
+    assert "request_stop()" in str(errors[0])
+
+
+async def test_one_node_may_remove_another(autojump_clock: trio.testing.MockClock) -> None:
+    scheduler = horus.Scheduler()
+
+    class Ends(Beats):
+        async def tick_async(self) -> None:
+            scheduler.remove("b")
+            await scheduler.stopped("b")
+            self.request_stop()
+
+    node = Beats("b")
+    scheduler.add(Ends("a", rate=1, phase=0.5)).add(node)
+    report = await scheduler.run(60)
+    assert node.calls == ["init", "shutdown"]
+    assert list(report.statistics.nodes) == ["a"]
+
+
+async def test_a_paused_node_takes_no_ticks_and_keeps_its_grid(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", rate=2)
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        await trio.sleep(1.25)
+        scheduler.pause("a")
+        scheduler.pause("a")  # idempotent
+        assert scheduler.statistics().nodes["a"].state is NodeState.PAUSED
+        await trio.sleep(5)
+        assert node.ticks == [0.0, 0.5, 1.0]
+        scheduler.resume("a")
+        assert scheduler.statistics().nodes["a"].state is NodeState.RUNNING
+        await trio.sleep_until(7.25)
+    assert node.ticks[3:] == [6.5, 7.0]
+    statistics = scheduler.statistics().nodes["a"]
+    assert (statistics.ticks_released, statistics.missed) == (5, 0)
+
+
+async def test_a_tick_in_flight_goes_on_through_a_pause(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Long(Beats):
+        async def tick_async(self) -> None:
+            await trio.sleep(0.4)
+            self.ticks.append(self.now)
+
+    node = Long("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        await trio.sleep(0.1)
+        scheduler.pause("a")
+        await trio.sleep(3)
+        assert node.ticks == [0.4]
+
+
+async def test_a_paused_node_ticks_for_what_arrived_once_it_is_resumed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", on="t")
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        scheduler.pause("a")
+        for n in range(3):
+            scheduler.topic("t").send(n)
+            await trio.sleep(1)
+        assert node.ticks == []
+        scheduler.resume("a")
+        await trio.sleep(1)
+        assert node.ticks == [3.0]
+
+
+async def test_a_node_paused_before_the_run_waits_for_resume(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    scheduler.pause("a")
+    assert scheduler.statistics().nodes["a"].state is NodeState.PAUSED
+    async with running(scheduler):
+        await trio.sleep(2.5)
+        assert (node.calls, node.ticks) == (["init"], [])
+        scheduler.resume("a")
+        await trio.sleep(1)
+    assert node.ticks == [3.0]
+    scheduler.pause("a")
+    scheduler.resume("a")
+    assert scheduler.statistics().nodes["a"].state is not NodeState.PAUSED
+
+
+async def test_a_paused_reader_holds_nobody_up(autojump_clock: trio.testing.MockClock) -> None:
+    blocking = horus.Sub("t", capacity=1, overflow=horus.Overflow.BLOCK)
+    scheduler = horus.Scheduler().add(Beats("a", rate=1, subs=blocking))
+    async with running(scheduler):
+        await settle()
+        scheduler.pause("a")
+        with trio.fail_after(1):
+            for n in range(3):
+                await scheduler.topic("t").send_async(n)
+        assert scheduler.statistics().topics["t"].dropped == 2
+
+
+async def test_a_new_rate_begins_now(autojump_clock: trio.testing.MockClock) -> None:
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        await trio.sleep(1.25)
+        scheduler.set_rate("a", 4)
+        assert scheduler.statistics().nodes["a"].rate == 4.0
+        await trio.sleep_until(2.1)
+    assert node.ticks == [0.0, 1.0, 1.5, 1.75, 2.0]
+
+
+async def test_a_rate_set_in_a_pause_counts_after_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        await trio.sleep(0.5)
+        scheduler.pause("a")
+        scheduler.set_rate("a", 4)
+        await trio.sleep(1)
+        assert node.ticks == [0.0]
+        scheduler.resume("a")
+        await trio.sleep(0.6)
+    assert node.ticks == [0.0, 1.5, 1.75, 2.0]
+
+
+async def test_a_rate_can_be_given_to_a_node_that_has_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", on="t")
+    scheduler = horus.Scheduler().add(node)
+    async with running(scheduler):
+        scheduler.set_rate("a", 1)
+        await trio.sleep(2.5)
+    assert node.ticks == [1.0, 2.0]
+
+
+async def test_a_rate_set_before_the_run_holds_in_every_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node)
+    scheduler.set_rate("a", 10)
+    for _ in range(2):
+        assert (await scheduler.run(1)).statistics.nodes["a"].ok == 10
+
+
+async def test_a_rate_set_during_the_start_does_not_tick_early(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    class Slow(Beats):
+        async def init(self) -> None:
+            await trio.sleep(2)
+
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node).add(Slow("slow"))
+    nursery.start_soon(scheduler.run)
+    await trio.sleep(0.5)
+    scheduler.set_rate("a", 4)
+    await trio.sleep_until(2.6)
+    scheduler.stop()
+    assert node.ticks == [2.0, 2.25, 2.5]
+
+
+async def test_stop_ends_the_run_with_the_first_reason(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    scheduler = horus.Scheduler().add(Beats())
+    scheduler.stop("nobody runs")  # heard by nobody
+    await nursery.start(scheduler.run)
+    scheduler.stop("lunch")
+    scheduler.stop("dinner")
+    await trio.sleep(1)
+    assert scheduler.report is not None
+    assert scheduler.report.reason == "lunch"
+    scheduler.stop()
+    await nursery.start(scheduler.run)
+    scheduler.stop()
+    await trio.sleep(1)
+    assert scheduler.report.reason == "stop() was called"
+
+
+async def test_a_stop_during_the_start_ends_it(autojump_clock: trio.testing.MockClock) -> None:
+    class Slow(Beats):
+        async def init(self) -> None:
+            await trio.sleep(100)
+
+    slow, never = Slow("slow", init_timeout=1000), Beats("never", order=1)
+    scheduler = horus.Scheduler().add(slow).add(never)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run)
+        await trio.sleep(1)
+        scheduler.stop()
+    assert trio.current_time() == 1.5
+    assert never.calls == []
+
+
+async def test_statistics_tell_the_time_of_the_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler(name="robot").add(Beats("a", rate=1))
+    before = scheduler.statistics()
+    assert (before.name, before.running, before.elapsed, before.timer) == ("robot", False, 0, "")
+    assert before.pool is None
+    assert before.nodes["a"].state is NodeState.NEW
+    await trio.sleep(7)
+    async with running(scheduler):
+        await trio.sleep(2.5)
+        during = scheduler.statistics()
+    after = scheduler.statistics()
+    assert (during.running, during.elapsed, during.timer) == (True, 2.5, "trio.sleep")
+    assert during.pool is not None
+    assert during.wake_ups >= 2
+    assert (after.running, after.elapsed, after.timer) == (False, 2.5, "trio.sleep")
+    assert (during.nodes["a"].ok, after.nodes["a"].ok) == (3, 3)
+    assert after.nodes["a"].state is NodeState.STOPPED
+    assert during.health is horus.Health.HEALTHY
+
+
+async def test_the_health_of_a_robot_is_that_of_its_worst_node(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Fails(Beats):
+        async def tick_async(self) -> None:
+            raise ValueError("no")
+
+    scheduler = horus.Scheduler().add(Beats("well"))
+    scheduler.add(Fails("ill", failure_policy=horus.Ignore()))
+    async with running(scheduler):
+        await trio.sleep(1)
+        statistics = scheduler.statistics()
+        assert statistics.health is horus.Health.WARNING
+        assert statistics.nodes["well"].health is horus.Health.HEALTHY
+
+
+# From foreign threads: the same, on real time
+
+
+def in_thread(function: Callable[[], object]) -> None:
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another thread brings about."""
+    pause = threading.Event()
+    for _ in range(4000):
+        if condition():
+            return
+        pause.wait(0.005)
+    pytest.fail("it did not come about")
+
+
+def test_everything_works_from_foreign_threads() -> None:
+    first, second = Beats("first", rate=200), Beats("second", rate=200)
+    scheduler = horus.Scheduler()
+
+    def live() -> None:
+        scheduler.add(first)
+        until(lambda: len(first.ticks) > 3)
+        scheduler.add(second)
+        until(lambda: second.ticks)
+        scheduler.pause("first")
+        assert scheduler.statistics().nodes["first"].state is NodeState.PAUSED
+        until(lambda: scheduler.statistics().nodes["first"].in_flight == 0)
+        before = len(first.ticks)
+        seen = len(second.ticks)
+        until(lambda: len(second.ticks) > seen + 5)
+        assert len(first.ticks) == before
+        scheduler.resume("first")
+        until(lambda: len(first.ticks) > before)
+        scheduler.set_rate("first", 500)
+        assert scheduler.statistics().nodes["first"].rate == 500.0
+        scheduler.remove("second")
+        until(lambda: "second" not in scheduler.statistics().nodes)
+        assert second.calls == ["init", "shutdown"]
+        with pytest.raises(horus.ConfigurationError, match="another name"):
+            scheduler.add(Beats("first"))
+
+    with horus.background(scheduler):
+        in_thread(live)
+        live_thread_done = scheduler.statistics()
+        assert live_thread_done.running
+        in_thread(lambda: scheduler.stop("from a thread"))
+    assert scheduler.report is not None
+    assert scheduler.report.reason == "from a thread"
+    assert first.calls == ["init", "shutdown"]
+
+
+def test_a_def_tick_may_control_the_scheduler() -> None:
+    scheduler = horus.Scheduler()
+    calls: list[str] = []
+
+    class Controls(horus.Node):
+        def tick(self) -> None:
+            scheduler.pause("other")
+            calls.append("paused")
+            scheduler.add(Beats("added"))
+            calls.append("added")
+            try:
+                scheduler.remove("self")
+            except horus.HorusError as error:
+                calls.append(str(error))
+            self.request_stop()
+
+    scheduler.add(Controls("self")).add(Beats("other"))
+    report = scheduler.run(20)
+    assert calls[:2] == ["paused", "added"]
+    assert "removes itself" in calls[2]
+    assert "added" in report.statistics.nodes
+
+
+def test_between_runs_every_call_works_without_a_loop() -> None:
+    node = Beats("a")
+    scheduler = horus.Scheduler().add(node)
+    scheduler.run(0)
+    in_thread(lambda: scheduler.pause("a"))
+    in_thread(lambda: scheduler.resume("a"))
+    in_thread(lambda: scheduler.set_rate("a", 3))
+    in_thread(lambda: scheduler.remove("a"))
+    assert scheduler.statistics().nodes == {}
+
+
+def test_snapshots_of_many_threads_balance() -> None:
+    class Mixed(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            if self.current_tick is not None and self.current_tick.seq % 3 == 0:
+                raise ValueError("each third")
+
+    scheduler = horus.Scheduler(tick_rate=1000)
+    scheduler.add(Mixed("a", failure_policy=horus.Ignore())).add(Beats("b"))
+    torn: list[object] = []
+    count = [0]
+
+    def watch() -> None:
+        for _ in range(150):
+            for s in scheduler.statistics().nodes.values():
+                ended = s.ok + s.errors + s.timed_out + s.abandoned + s.cancelled + s.missed
+                if s.ticks_released != ended + s.in_flight:
+                    torn.append(s)
+            count[0] += 1
+
+    with horus.background(scheduler):
+        threads = [threading.Thread(target=watch) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        until(lambda: scheduler.statistics().nodes["a"].errors > 0)
+    assert torn == []
+    assert count == [450]
+
+
+# Results
+
+
+async def test_a_callback_hears_every_result(autojump_clock: trio.testing.MockClock) -> None:
+    heard: list[AsyncResult] = []
+
+    async def tick(node: horus.Node) -> int:
+        assert node.current_tick is not None
+        if node.current_tick.seq == 2:
+            raise ValueError("no")
+        return node.current_tick.seq * 10
+
+    scheduler = horus.Scheduler(tick_rate=1)
+    scheduler.add(horus.Node("a", tick=tick, failure_policy=horus.Ignore()))
+    scheduler.on_result(heard.append)
+    await scheduler.run(3)
+    assert [(r.node, r.seq, r.status, r.value) for r in heard] == [
+        ("a", 1, TickStatus.OK, 10),
+        ("a", 2, TickStatus.ERROR, None),
+        ("a", 3, TickStatus.OK, 30),
+    ]
+    await scheduler.run(1)
+    assert len(heard) == 4  # in the next run, too
+
+
+async def test_a_callback_given_late_hears_what_follows(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    heard: list[AsyncResult] = []
+    scheduler = horus.Scheduler().add(Beats("a", rate=1))
+    async with running(scheduler):
+        await trio.sleep(1.5)
+        scheduler.on_result(heard.append)
+        await trio.sleep(2)
+    assert [r.scheduled for r in heard] == [2.0, 3.0]
+
+
+async def test_a_callback_that_raises_ten_times_in_a_row_is_dropped(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = {"bad": 0, "good": 0, "wavering": 0}
+
+    def bad(result: AsyncResult) -> None:
+        calls["bad"] += 1
+        raise RuntimeError("in the callback")
+
+    def good(result: AsyncResult) -> None:
+        calls["good"] += 1
+
+    def wavering(result: AsyncResult) -> None:
+        calls["wavering"] += 1
+        if calls["wavering"] % 10:  # nine errors, one success
+            raise RuntimeError("now and then")
+
+    scheduler = horus.Scheduler(tick_rate=10).add(Beats("a"))
+    for callback in (bad, good, wavering):
+        scheduler.on_result(callback)
+    report = await scheduler.run(3)
+    assert calls == {"bad": 10, "good": 30, "wavering": 30}
+    assert report.statistics.callback_errors == 10 + 27
+    assert report.statistics.nodes["a"].ok == 30
+    assert "failed 10 times in a row and is dropped" in caplog.text
+    await scheduler.run(1)
+    assert calls["bad"] == 10  # it stays dropped
+
+
+async def test_results_come_through_a_channel(autojump_clock: trio.testing.MockClock) -> None:
+    scheduler = horus.Scheduler().add(Beats("a", rate=1))
+    got: list[float] = []
+    async with scheduler.open_results() as results:
+        async with running(scheduler):
+            while len(got) < 3:
+                got.append((await results.receive()).scheduled)
+    assert got == [0.0, 1.0, 2.0]
+    with pytest.raises(trio.ClosedResourceError):
+        results.receive_nowait()
+
+
+async def test_a_slow_reader_of_results_loses_the_oldest_and_knows_how_many(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler(tick_rate=10).add(Beats("a"))
+    async with scheduler.open_results(capacity=4) as slow, scheduler.open_results() as fast:
+        await scheduler.run(1)
+        statistics = slow.statistics()
+        assert [r.seq for r in slow.drain()] == [7, 8, 9, 10]
+        assert [r.seq for r in fast.drain()] == list(range(1, 11))
+    assert (statistics.published, statistics.dropped, statistics.depth) == (10, 6, 4)
+
+
+async def test_without_a_reader_no_result_is_made(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    real = AsyncResult.__init__
+
+    def count(self: AsyncResult, **values: Any) -> None:
+        made.append(values)
+        real(self, **values)
+
+    monkeypatch.setattr(AsyncResult, "__init__", count)
+    scheduler = horus.Scheduler(tick_rate=10).add(Beats("a"))
+    await scheduler.run(1)
+    assert made == []
+    async with scheduler.open_results():
+        await scheduler.run(1)
+    assert len(made) == 10
+
+
+async def test_a_result_knows_how_late_it_was(mock_clock: trio.testing.MockClock) -> None:
+    scheduler = horus.Scheduler().add(Beats("a", rate=1))
+    async with scheduler.open_results() as results, trio.open_nursery() as nursery:
+        await nursery.start(scheduler.run)
+        await settle()
+        mock_clock.jump(1.25)
+        await settle()
+        lateness = [(r.seq, r.scheduled, r.lateness) for r in results.drain()]
+        scheduler.stop()
+    assert lateness == [(1, 0.0, 0.0), (2, 1.0, 0.25)]

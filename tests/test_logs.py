@@ -1,0 +1,335 @@
+"""Logging: records know their node and tick, and no handler ever holds the loop up."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+import horus_trio as horus
+from horus_trio import logs
+from horus_trio.logs import LogThread, OffLoopLogger, Throttle
+
+
+class Keeps(logging.Handler):
+    """Keeps records and the threads that handled them; waits in `hold` before each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.threads: set[int] = set()
+        self.hold: threading.Event | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.hold is not None:
+            self.hold.wait(20)
+        self.threads.add(threading.get_ident())
+        self.records.append(record)
+
+    @property
+    def texts(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+
+@pytest.fixture
+def kept() -> Iterator[Keeps]:
+    handler = Keeps()
+    logger = logging.getLogger("horus_trio")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def quiet() -> Iterator[logging.Logger]:
+    """A logger that ends here."""
+    logger = logging.getLogger("test of horus_trio")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    yield logger
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logger.filters.clear()
+
+
+# Nodes
+
+
+async def test_records_carry_node_and_tick(
+    autojump_clock: trio.testing.MockClock, kept: Keeps
+) -> None:
+    class Talks(horus.AsyncNode):
+        async def init(self) -> None:
+            self.log.warning("in %s", "init")
+
+        async def tick_async(self) -> None:
+            self.log.warning("tick", extra={"mine": 7})
+
+    node = Talks("arm")
+    await horus.Scheduler(tick_rate=1).add(node).run(2)
+    node.log.warning("afterwards")
+    said = [(r.getMessage(), r.name, getattr(r, "node", 0), getattr(r, "tick", 0)) for r in kept.records]
+    assert said == [
+        ("in init", "horus_trio.node.arm", "arm", None),
+        ("tick", "horus_trio.node.arm", "arm", 1),
+        ("tick", "horus_trio.node.arm", "arm", 2),
+        ("afterwards", "horus_trio.node.arm", "arm", 2),
+    ]
+    assert getattr(kept.records[1], "mine") == 7  # noqa: B009 - no such attribute to mypy
+
+
+def test_outside_a_run_records_are_handled_here(kept: Keeps) -> None:
+    node = horus.Node("arm")
+    node.log.error("hello")
+    assert kept.texts == ["hello"]
+    assert kept.threads == {threading.get_ident()}
+    assert getattr(kept.records[0], "node") == "arm"  # noqa: B009
+
+
+async def test_in_a_run_records_are_handled_in_one_other_thread(kept: Keeps) -> None:
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            self.log.warning("hello")
+
+    await horus.Scheduler(tick_rate=500).add(Talks("a")).add(Talks("b")).run(0.02)
+    assert len(kept.texts) >= 2
+    assert len(kept.threads) == 1
+    assert threading.get_ident() not in kept.threads
+
+
+async def test_a_handler_that_blocks_does_not_block_the_loop(kept: Keeps) -> None:
+    ticks = 0
+    kept.hold = threading.Event()
+
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            nonlocal ticks
+            ticks += 1
+            self.log.warning("tick %d", ticks)
+            if ticks == 20:
+                assert kept.records == []  # not one has been handled
+                assert kept.hold is not None
+                kept.hold.set()
+                self.request_stop()
+
+    with trio.fail_after(10):
+        await horus.Scheduler(tick_rate=500).add(Talks("arm")).run()
+    assert kept.texts[:20] == [f"tick {n}" for n in range(1, 21)]
+
+
+async def test_a_level_may_change_at_any_time(kept: Keeps) -> None:
+    node = horus.Node("arm")
+    logger = logging.getLogger("horus_trio.node.arm")
+    try:
+        logger.setLevel(logging.ERROR)
+        node.log.warning("too low")
+        assert not node.log.isEnabledFor(logging.WARNING)
+        logger.setLevel(logging.DEBUG)
+        node.log.debug("now it is enough")
+    finally:
+        logger.setLevel(logging.NOTSET)
+    assert kept.texts == ["now it is enough"]
+
+
+async def test_an_exception_is_text_by_the_time_it_is_handled(
+    autojump_clock: trio.testing.MockClock, kept: Keeps
+) -> None:
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            try:
+                raise ValueError("seen and logged")
+            except ValueError:
+                self.log.exception("caught")
+
+    await horus.Scheduler(tick_rate=1).add(Talks("arm")).run(1)
+    (record,) = kept.records
+    assert record.exc_info is None  # which would keep the frames alive
+    assert record.exc_text is not None
+    assert "ValueError: seen and logged" in record.exc_text
+    assert "seen and logged" in logging.Formatter().format(record)
+
+
+async def test_arguments_are_formatted_when_they_are_logged(
+    autojump_clock: trio.testing.MockClock, kept: Keeps
+) -> None:
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            values = [1]
+            self.log.warning("values %s", values)
+            values.append(2)
+
+    await horus.Scheduler(tick_rate=1).add(Talks("arm")).run(1)
+    assert kept.texts == ["values [1]"]
+
+
+async def test_a_silent_run_has_no_log_thread() -> None:
+    seen: list[str] = []
+
+    class Looks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            seen.extend(thread.name for thread in threading.enumerate())
+            self.request_stop()
+
+    await horus.Scheduler().add(Looks()).run()
+    assert "horus_trio log" not in seen
+
+
+# Failures are told once, then now and then
+
+
+async def test_repeated_failures_are_logged_once_in_ten_seconds(
+    autojump_clock: trio.testing.MockClock, kept: Keeps
+) -> None:
+    class Fails(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            raise ValueError("no")
+
+    scheduler = horus.Scheduler(tick_rate=10).add(Fails("a", failure_policy=horus.Ignore()))
+    await scheduler.run(25)
+    texts = [text.splitlines()[0] for text in kept.texts]
+    assert texts == [
+        "node 'a' failed in tick 1",
+        "node 'a' failed in tick 101 (99 more failures since the last report)",
+        "node 'a' failed in tick 201 (99 more failures since the last report)",
+    ]
+    assert "ValueError: no" in kept.texts[0]
+
+
+async def test_misses_are_warned_about_now_and_then(
+    autojump_clock: trio.testing.MockClock, kept: Keeps
+) -> None:
+    class Slow(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            await trio.sleep(0.15)
+
+    scheduler = horus.Scheduler(tick_rate=10).add(Slow("a", on_miss=horus.Miss.WARN))
+    report = await scheduler.run(5)
+    assert report.statistics.nodes["a"].missed == 25
+    assert kept.texts == ["node 'a' is still busy at its next release (0 more since the last report)"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "instants", "admitted"),
+    [
+        (10.0, [0, 1, 2, 9.99, 10, 11, 20], [0, None, None, None, 3, None, 1]),
+        (1.0, [5, 7, 9], [0, 0, 0]),
+    ],
+)
+def test_a_throttle_counts_what_it_holds_back(
+    interval: float, instants: list[float], admitted: list[int | None]
+) -> None:
+    throttle = Throttle(interval)
+    assert [throttle.admit(now) for now in instants] == admitted
+
+
+# The thread itself
+
+
+def test_what_does_not_fit_is_dropped_counted_and_told(
+    quiet: logging.Logger, kept: Keeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "CAPACITY", 10)
+    handler = Keeps()
+    handler.hold = threading.Event()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as thread:
+        logger.thread = thread
+        for n in range(100):
+            logger.info("%d", n)
+        dropped = thread.dropped
+        handler.hold.set()
+    assert 89 <= dropped <= 90  # ten wait, and perhaps one is being handled
+    assert handler.texts[:10] == [str(n) for n in range(10)]
+    assert len(handler.texts) == 100 - dropped
+    assert kept.texts == [f"{dropped} log records were dropped: handlers are slow"]
+
+
+def test_leaving_handles_what_is_queued(quiet: logging.Logger) -> None:
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as thread:
+        logger.thread = thread
+        for n in range(1000):
+            logger.info("%d", n)
+    assert handler.texts == [str(n) for n in range(1000)]
+    logger.info("late")  # nobody is there to queue it for
+    assert handler.texts[-1] == "late"
+    assert thread.dropped == 0
+
+
+def test_leaving_waits_no_longer_than_its_grace(quiet: logging.Logger) -> None:
+    handler = Keeps()
+    handler.hold = threading.Event()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread(grace=0.01) as thread:
+        logger.thread = thread
+        logger.info("held")
+    assert handler.records == []
+    handler.hold.set()
+
+
+def test_filters_and_levels_of_the_target_hold(quiet: logging.Logger) -> None:
+    handler = Keeps()
+    quiet.addHandler(handler)
+    quiet.addFilter(lambda record: "secret" not in record.getMessage())
+    logger = OffLoopLogger(quiet)
+    logger.debug("too low")
+    logger.info("secret outside")
+    logger.info("open outside")
+    with LogThread() as thread:
+        logger.thread = thread
+        logger.debug("too low")
+        logger.info("secret inside")
+        logger.info("open inside")
+    assert handler.texts == ["open outside", "open inside"]
+
+
+def test_a_handler_that_raises_is_told_and_the_next_record_handled(
+    quiet: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Breaks(Keeps):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            raise ValueError("in the handler")
+
+    handler = Breaks()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as thread:
+        logger.thread = thread
+        logger.info("one")
+        logger.info("two")
+    assert handler.texts == ["one", "two"]
+    assert capsys.readouterr().err.count("ValueError: in the handler") == 2
+
+
+def test_many_threads_may_log(quiet: logging.Logger) -> None:
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with LogThread() as thread:
+            logger.thread = thread
+            workers = [
+                threading.Thread(target=lambda: [logger.info("x") for _ in range(300)])
+                for _ in range(4)
+            ]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(handler.texts) + thread.dropped == 1200
+    assert len(handler.threads) == 1
