@@ -123,7 +123,8 @@ class AsyncIOExecutor:
                 type(node).__qualname__, {**given, "failure_policy": Ignore()}
             )
         name = resolved.name or numbered_name(type(node), self.runners)
-        runner = self.start_node(node, name, resolved, Ledger())
+        runner = self.seat_node(node, name, resolved, Ledger())
+        runner.start()
         await runner.settled.wait()
         if runner.init_error is not None:
             runner.leave("its init failed")
@@ -185,7 +186,7 @@ class AsyncIOExecutor:
 
     # For the scheduler
 
-    def start_node(
+    def seat_node(
         self,
         node: Node,
         name: str,
@@ -193,7 +194,7 @@ class AsyncIOExecutor:
         ledger: Ledger,
         rebuild: Callable[[], tuple[Node, Hooks]] | None = None,
     ) -> NodeRunner:
-        """Start the supervised task of a node; on the loop.
+        """Give a node its seat: its declared topics are joined. Then `NodeRunner.start` it.
 
         Raises:
             NodeError: The node has no usable tick.
@@ -214,7 +215,6 @@ class AsyncIOExecutor:
             )
         runner = NodeRunner(self, node, name, hooks, options, ledger, rebuild)
         self.runners[name] = runner
-        self.start_soon(runner.run)
         return runner
 
     def open_results(self, capacity: int) -> Subscription[AsyncResult]:
@@ -353,5 +353,7 @@ async def open_executor(
                 await executor.shutdown_all(stop_timeout)
                 executor.close()
                 topics.start_clock(None)
+        with trio.CancelScope(shield=True):
+            await log_thread.finish()
     if problem is not None:
         raise problem

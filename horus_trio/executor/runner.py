@@ -87,6 +87,7 @@ class NodeRunner:
         self._rebuild = rebuild
         self._clock = executor.clock
         self._state = NodeState.NEW
+        self._started = False
         self._suspended = False
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
@@ -179,6 +180,9 @@ class NodeRunner:
         """
         if self.mailbox.leaving is not None:
             return
+        if not self._started:
+            self._finish()
+            return
         self._gate = gate
         self.mailbox.shut(Shutdown(reason=reason))
         self._worker.fence.expire()
@@ -221,8 +225,15 @@ class NodeRunner:
 
     # The task
 
-    async def run(self) -> None:
-        """Be the node's supervised task, until it leaves or has failed for good."""
+    def start(self) -> None:
+        """Start the node's task, unless it was told to leave before."""
+        if self.done.is_set():
+            return
+        self._started = True
+        self.executor.start_soon(self._run)
+
+    async def _run(self) -> None:
+        """The node's supervised task, until it leaves or has failed for good."""
         with trio.CancelScope(shield=True):
             try:
                 await self._supervise()

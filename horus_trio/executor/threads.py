@@ -40,6 +40,7 @@ class ThreadCall:
         fence: Closed at abandonment.
         limiter: Gives the token; None: the call waits for nobody.
         limit: Ends the call in time; None: without limit.
+        shield: Whether only `cancel` ends it, and no scope around it.
         on_late: Called in the thread with the outcome, if the call was abandoned before.
     """
 
@@ -81,6 +82,7 @@ class ThreadCall:
         *,
         limiter: trio.CapacityLimiter | None,
         limit: TimeLimit | None = None,
+        shield: bool = False,
         on_late: Callable[[outcome.Outcome[Any]], None] | None = None,
     ) -> None:
         self.pool: BlockingPool = pool
@@ -93,7 +95,7 @@ class ThreadCall:
         self._on_late = on_late
         self._limit = limit
         self._lock = threading.Lock()
-        self._scope = trio.CancelScope()
+        self._scope = trio.CancelScope(shield=shield)
         self._task: trio.lowlevel.Task | None = None
         self._held: trio.CapacityLimiter | None = None
         self.queued_at: float = math.nan

@@ -84,12 +84,11 @@ class Worker:
             self.fence,
             limiter=self._limiter,
             limit=self._tick_limit,
+            shield=True,  # only `cancel` ends it, and is answered: a tick has to be settled
         )
         self.call = call
         try:
-            # Only `cancel` ends it, which is answered: a tick has to be settled.
-            with trio.CancelScope(shield=True):
-                await self._run(call)
+            await self._run(call)
         finally:
             self.call = None
         return call

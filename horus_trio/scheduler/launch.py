@@ -42,9 +42,7 @@ def run(
         scheduler._release_nodes()
 
 
-def _robot(
-    nodes: Iterable[Node | Callable[[], Node]], options: Mapping[str, Any]
-) -> Scheduler:
+def _robot(nodes: Iterable[Node | Callable[[], Node]], options: Mapping[str, Any]) -> Scheduler:
     """A scheduler with these nodes; if one is refused, the others are free again."""
     scheduler = Scheduler(**options)
     try:

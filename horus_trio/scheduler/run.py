@@ -118,6 +118,8 @@ class Run:
                     self._ended = self.now()
                     await self._stop(executor)
                     nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await log_thread.finish()
         return problem
 
     async def _start(self, executor: AsyncIOExecutor) -> None:
@@ -127,10 +129,14 @@ class Run:
             self._warnings.append("the scheduler has no nodes; add(…) some")
         for text in self._warnings:
             executor.log.warning("%s", text)
-        by_order = sorted(members, key=lambda m: m.options.order)
-        for _, group in itertools.groupby(by_order, key=lambda m: m.options.order):
-            runners = [self._launch(executor, member) for member in group]
-            for runner in runners:
+        # Every declared topic is joined before any init, which may publish.
+        runners = [self._seat(executor, member) for member in members]
+        runners.sort(key=lambda r: r.options.order)
+        for _, group in itertools.groupby(runners, key=lambda r: r.options.order):
+            started = list(group)
+            for runner in started:
+                runner.start()
+            for runner in started:
                 await runner.settled.wait()
 
     def _begin(self, executor: AsyncIOExecutor, duration: float | None) -> None:
@@ -193,9 +199,9 @@ class Run:
 
     # Nodes
 
-    def _launch(self, executor: AsyncIOExecutor, member: Member) -> NodeRunner:
+    def _seat(self, executor: AsyncIOExecutor, member: Member) -> NodeRunner:
         member.ledger = Ledger()
-        runner = executor.start_node(
+        runner = executor.seat_node(
             member.node, member.name, member.options, member.ledger, member.rebuild
         )
         member.runner = runner
@@ -212,9 +218,10 @@ class Run:
             return
         if self._epoch != self._epoch:
             # Still starting: the group of its order may be through already.
-            self._launch(executor, member)
+            self._seat(executor, member).start()
             return
-        runner = self._launch(executor, member)
+        runner = self._seat(executor, member)
+        runner.start()
         executor.start_soon(self._join_late, member, runner)
 
     async def _join_late(self, member: Member, runner: NodeRunner) -> None:

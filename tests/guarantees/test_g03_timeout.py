@@ -306,9 +306,11 @@ async def test_time_counts_from_the_start_of_the_function_and_not_from_the_wait_
     assert (waited.count, waited.max) == (1, 9)
 
     # And from there it does count.
-    mock_clock.jump(1000)
+    mock_clock.jump(989.75)
     await until(lambda: first.started == 2)
     first.permits.release()
+    await until(lambda: len(results) == 3)
+    mock_clock.jump(1)
     await until(lambda: second.started == 2)
     mock_clock.jump(1.25)
     await until(lambda: state_of(scheduler, "second") is NodeState.STUCK)

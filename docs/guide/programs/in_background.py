@@ -19,4 +19,4 @@ if __name__ == "__main__":
         time.sleep(0.3)
         print("has a pose:", poses.depth == 1)
         print("state:", scheduler.statistics().nodes["pose"].state.value)
-    print(scheduler.report.reason)
+    print("runs on:", scheduler.statistics().running)

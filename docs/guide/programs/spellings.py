@@ -13,8 +13,8 @@ async def in_a_nursery() -> None:
     scheduler = robot()
     async with trio.open_nursery() as nursery:
         await nursery.start(scheduler.run)  # returns when every node is initialised
+        print("initialised:", scheduler.statistics().running)
         scheduler.stop("seen enough")
-    print(scheduler.report.reason)
 
 
 async def awaited() -> None:

@@ -1,0 +1,336 @@
+"""Breaks each promise on purpose and expects the promise's test module to notice.
+
+A promise's tests are worth what they catch. Each breaker below is a small patch that takes one
+promise away. It is applied to a copy of the project, the promise's module is run there, and it has
+to turn red: a module that stays green is a defect of the tests, and so is a patch that no longer
+fits the sources.
+
+    python tests/guarantees/breakers.py [--only G4] [--unbroken | --no-unbroken]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = "horus_trio"
+PATIENCE = 60.0
+"""Seconds a broken module may take; one that takes longer hangs, which also shows the break."""
+
+UNBROKEN_PATIENCE = 180.0
+"""Seconds the modules may take together while nothing is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """One way of breaking one promise.
+
+    Attributes:
+        promise: Such as ``G4``.
+        breaks: What is no longer true.
+        search: Text that occurs exactly once in the package's sources.
+        replace: What is put in its place.
+        tests: Names of tests that are run, as for ``pytest -k``; all of the module if empty.
+    """
+
+    promise: str
+    breaks: str
+    search: str
+    replace: str
+    tests: str = ""
+
+
+BREAKERS = [
+    Breaker(
+        promise="G1",
+        breaks="an abandoned thread keeps its token",
+        search="""
+        if len(self._out) <= self.max_abandoned:
+            call.give_back()""",
+        replace="""
+        if not self._out:
+            call.give_back()""",
+        tests="five_hung",
+    ),
+    Breaker(
+        promise="G1",
+        breaks="a def tick runs on the loop",
+        search="        self._jobs.put((contextvars.copy_context(), call))\n",
+        replace="        call.work(); self._deliver(call)\n",
+        tests="mixed_load",
+    ),
+    Breaker(
+        promise="G1",
+        breaks="a thread of its own waits for the pool",
+        search="                if own is None:\n",
+        replace="                if own is not None:\n                    await self._take_token()\n"
+        "                else:\n",
+        tests="thread_of_its_own",
+    ),
+    Breaker(
+        promise="G2",
+        breaks="the next release counts from the wake-up",
+        search="        self._next = n + 1\n        self._alarm.set(following)\n",
+        replace="        self._next = n + 1\n        grid.start = now - n / grid.rate\n"
+        "        self._alarm.set(grid.point(n + 1))\n",
+        tests="late_wake_up",
+    ),
+    Breaker(
+        promise="G2",
+        breaks="after a stall every release is made up for",
+        search="        if following <= now:\n            first, n = n, grid.index(now)",
+        replace="        if False:\n            first, n = n, grid.index(now)",
+        tests="stall or blocked or stopped",
+    ),
+    Breaker(
+        promise="G2",
+        breaks="wake-ups fall on whole milliseconds",
+        search='type(clock).__name__ == "SystemClock"',
+        replace='type(clock).__name__ == "no clock"',
+        tests="finer",
+    ),
+    Breaker(
+        promise="G3",
+        breaks="a function that had returned loses its result",
+        search="            if self.result is not None:\n                return  # it returned",
+        replace="            if self.result is not None and not self.timed_out:\n"
+        "                return  # it returned",
+        tests="already_returned",
+    ),
+    Breaker(
+        promise="G3",
+        breaks="time counts from the wait for a token",
+        search="due = (now if call.waits_for_thread else call.started) + self.seconds",
+        replace="due = call.queued_at + self.seconds",
+        tests="token",
+    ),
+    Breaker(
+        promise="G3",
+        breaks="a node ticks on while its thread is out",
+        search='        self.phase = "stuck: its thread has not returned"\n'
+        "        await self._worker.wait_while_stuck()\n",
+        replace='        self.phase = "stuck: its thread has not returned"\n'
+        "        self._worker.stuck = None\n",
+        tests="left_behind or at_once",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="an abandoned tick publishes on",
+        search="            self.expired = self.closed = True\n",
+        replace="            self.expired = True\n",
+        tests="tries_later",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="who waits in a link is not woken",
+        search="        for wake in wakers:\n            wake()\n",
+        replace="        for wake in wakers:\n            pass\n",
+        tests="is_woken",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="a send and the abandonment overlap",
+        search="        with fence.lock:\n            if fence.closed:\n                fence.refuse()\n"
+        "            with self._lock:\n",
+        replace="        if True:\n            if fence.closed:\n                fence.refuse()\n"
+        "            with self._lock:\n",
+        tests="under_way",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="a node can send after its run",
+        search="        self._worker.fence.close()\n        self.seat.over = True\n",
+        replace="",
+        tests="after_the_run",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="a cancelled async tick cannot say STOP",
+        search="                with trio.CancelScope(deadline=started + timeout) as scope:\n",
+        replace="                self._worker.fence.close()\n"
+        "                with trio.CancelScope(deadline=started + timeout) as scope:\n",
+        tests="unwound",
+    ),
+    Breaker(
+        promise="G10",
+        breaks="the timer's descriptor stays open",
+        search="            fd, self.fd = self.fd, -1\n            os.close(fd)\n",
+        replace="            pass\n",
+    ),
+    Breaker(
+        promise="G10",
+        breaks="worker threads are not ended",
+        search="        for worker in self._workers:\n            worker.finish()\n",
+        replace="        for worker in self._workers:\n            worker._scope.cancel()\n",
+    ),
+    Breaker(
+        promise="G10",
+        breaks="abandoned threads are not listed",
+        search="        self._out[call] = None\n",
+        replace="        pass\n",
+        tests="listed",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of one breaker."""
+
+    noticed: bool
+    text: str
+
+
+def find(package: Path, search: str) -> Path:
+    """The one source file that has the text once.
+
+    Raises:
+        LookupError: It is there more than once, or not at all.
+    """
+    found = {path: path.read_text().count(search) for path in sorted(package.rglob("*.py"))}
+    total = sum(found.values())
+    if total != 1:
+        raise LookupError(f"its text occurs {total} times in {package.name}, expected once")
+    return next(path for path, count in found.items() if count)
+
+
+def module_of(promise: str) -> Path:
+    """The test module of a promise.
+
+    Raises:
+        LookupError: There is not exactly one.
+    """
+    number = int(promise.removeprefix("G"))
+    found = sorted(Path(__file__).parent.glob(f"test_g{number:02}_*.py"))
+    if len(found) != 1:
+        raise LookupError(f"{promise} has {len(found)} test modules, expected one")
+    return found[0]
+
+
+def copy_project(to: Path) -> None:
+    """What the tests need: the package, the tests, the configuration."""
+    for name in (PACKAGE, "tests"):
+        shutil.copytree(PROJECT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        if (PROJECT / name).exists():
+            shutil.copy(PROJECT / name, to / name)
+
+
+def run_tests(
+    where: Path, modules: Sequence[Path], tests: str, seconds: float
+) -> tuple[int | None, str]:
+    """Run test modules of a copy; the exit code of pytest (None: it hung) and what it said."""
+    names = [str(module.relative_to(PROJECT)) for module in modules]
+    chosen = ["-k", tests] if tests else []
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(where), "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        environment.pop(name, None)
+    with subprocess.Popen(
+        [*command, *chosen, *names],
+        cwd=where,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate()
+            return None, said
+    return process.returncode, said
+
+
+def first_failure(said: str) -> str:
+    """The name of the first test that failed, from pytest's summary."""
+    for line in said.splitlines():
+        if line.startswith(("FAILED ", "ERROR ")):
+            return line.split(" - ")[0].partition("::")[2]
+    return "?"
+
+
+def judge(breaker: Breaker) -> Verdict:
+    """Apply one breaker to a copy and run its module there."""
+    with tempfile.TemporaryDirectory(prefix="breaker-") as folder:
+        copy = Path(folder)
+        copy_project(copy)
+        try:
+            module = module_of(breaker.promise)
+            source = find(copy / PACKAGE, breaker.search)
+        except LookupError as error:
+            return Verdict(noticed=False, text=f"DOES NOT APPLY: {error}")
+        source.write_text(source.read_text().replace(breaker.search, breaker.replace))
+        code, said = run_tests(copy, [module], breaker.tests, PATIENCE)
+    match code:
+        case 1:
+            return Verdict(noticed=True, text=first_failure(said))
+        case None:
+            return Verdict(noticed=True, text=f"hung for {PATIENCE:g} s")
+        case 0:
+            return Verdict(noticed=False, text="STAYED GREEN")
+        case 5:
+            return Verdict(noticed=False, text=f"NO TEST matches {breaker.tests!r}")
+        case _:
+            last = "\n".join(said.splitlines()[-15:])
+            return Verdict(noticed=False, text=f"PYTEST FAILED with exit code {code}\n{last}")
+
+
+def check_unbroken(breakers: Sequence[Breaker]) -> bool:
+    """Whether the modules are green while nothing is broken."""
+    modules = sorted({module_of(breaker.promise) for breaker in breakers})
+    with tempfile.TemporaryDirectory(prefix="unbroken-") as folder:
+        copy_project(Path(folder))
+        code, said = run_tests(Path(folder), modules, "", UNBROKEN_PATIENCE)
+    if code != 0:
+        print(said)
+    return code == 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The program; its exit code is 0 if every breaker was noticed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", metavar="PROMISE", help="such as G4")
+    parser.add_argument(
+        "--unbroken",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="first check that the modules are green as they are",
+    )
+    options = parser.parse_args(arguments)
+    breakers = [b for b in BREAKERS if options.only in (None, b.promise)]
+    if not breakers:
+        known = ", ".join(dict.fromkeys(b.promise for b in BREAKERS))
+        parser.error(f"no breaker for {options.only!r}; there are some for {known}")
+    if options.unbroken and not check_unbroken(breakers):
+        print("not green while nothing is broken: that comes first")
+        return 1
+    missed = 0
+    for breaker in breakers:
+        began = time.monotonic()
+        verdict = judge(breaker)
+        missed += not verdict.noticed
+        mark = "noticed" if verdict.noticed else "MISSED "
+        took = time.monotonic() - began
+        print(
+            f"{mark}  {breaker.promise:<3}  {breaker.breaks:<48}  {took:5.1f} s  {verdict.text}",
+            flush=True,
+        )
+    print(f"{len(breakers) - missed} of {len(breakers)} breakers noticed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What the documentation shows is true: its programs run, its sessions answer so, no name is missing.
+
+A block of code on a page is one of these, and nothing else:
+
+- ``{literalinclude}`` of a program, which is run here (or, in ``examples/``, by its own tests), or of
+  a text file, which is a picture;
+- ``text`` right after a program: what it prints, up to the numbers in it;
+- ``python`` with ``>>>``: a doctest, and all of a page are one session;
+- ``sh``: commands, of which those of this project exist;
+- a directive of Sphinx.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import horus_trio
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+PROGRAMS = sorted((DOCS / "guide" / "programs").glob("*.py"))
+
+DIRECTIVES = {"{toctree}", "{eval-rst}", "{include}"}
+
+
+class Block(NamedTuple):
+    kind: str
+    """The info string."""
+    text: str
+    line: int
+
+    @property
+    def included(self) -> str | None:
+        """The file a ``literalinclude`` names."""
+        kind, _, name = self.kind.partition(" ")
+        return name if kind == "{literalinclude}" else None
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    lines = enumerate(page.read_text().splitlines(), 1)
+    for number, line in lines:
+        if not line.startswith("```"):
+            assert "```" not in line, f"{page.name}:{number}: a fence begins its line"
+            continue
+        body: list[str] = []
+        for _, inner in lines:
+            if inner.startswith("```"):
+                break
+            body.append(inner)
+        found.append(Block(line.strip("`").strip(), "\n".join(body) + "\n", number))
+    return found
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(DOCS).with_suffix(""))
+
+
+def output_of(program: Path, folder: Path) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", str(program)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def shape(text: str) -> list[str]:
+    """The text without its numbers and without the widths of its columns."""
+    return [" ".join(re.sub(r"\d+(\.\d+)?", "#", line).split()) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=id_of)
+def test_every_block_is_one_that_is_tested(page: Path) -> None:
+    previous: Block | None = None
+    for block in blocks(page):
+        where = f"{page.name}:{block.line}"
+        if block.included is not None:
+            file = (page.parent / block.included).resolve()
+            assert file in PROGRAMS or file.parent == ROOT / "examples" or file.suffix == ".txt", (
+                where
+            )
+            assert file.is_file(), where
+        elif block.kind == "text":
+            assert previous is not None, where
+            assert (previous.included or "").endswith(".py"), f"{where}: of which program?"
+        elif block.kind == "python":
+            assert ">>> " in block.text, f"{where}: make it a doctest or a program"
+        else:
+            assert block.kind in DIRECTIVES | {"sh"}, f"{where}: {block.kind!r} is not tested"
+        previous = block
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS, ids=id_of)
+def test_a_program_prints_what_its_page_says(program: Path, tmp_path: Path) -> None:
+    said = [
+        after.text if after.kind == "text" else None
+        for page in PAGES
+        for block, after in zip(found := blocks(page), [*found[1:], Block("", "", 0)], strict=True)
+        if block.included and (page.parent / block.included).resolve() == program
+    ]
+    assert said, "no page shows it"
+    output = output_of(program, tmp_path)
+    for text in said:
+        if text is not None:
+            assert shape(output) == shape(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=id_of)
+def test_a_session_answers_as_it_says(page: Path) -> None:
+    sessions = [block for block in blocks(page) if block.kind == "python"]
+    text = "\n".join(block.text for block in sessions)
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
+    runner = doctest.DocTestRunner(verbose=False)
+    said: list[str] = []
+    runner.run(test, out=said.append)
+    assert not said, "".join(said)
+
+
+@pytest.mark.slow
+def test_every_command_is_one() -> None:
+    commands = {
+        line.split()[1]
+        for page in PAGES
+        for block in blocks(page)
+        if block.kind == "sh"
+        for line in block.text.splitlines()
+        if line.startswith("horus-trio ")
+    }
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", "horus_trio.cli", command, "--help"],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+            timeout=30,
+        )
+
+
+def test_the_reference_has_every_public_name() -> None:
+    listed = re.findall(
+        r"^\.\. auto(?:class|function|exception|data):: (\w+)",
+        (DOCS / "reference" / "names.md").read_text(),
+        re.MULTILINE,
+    )
+    assert sorted(listed) == sorted(horus_trio.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=id_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
