@@ -20,6 +20,7 @@ __all__ = [
     "ConfigurationError",
     "HookTimedOut",
     "HorusError",
+    "MessageChanged",
     "MessageTypeError",
     "NodeError",
     "NodeExited",
@@ -52,6 +53,10 @@ class UnknownNode(HorusError, LookupError):
 
 class UnknownTopic(HorusError, LookupError):
     """No such topic is known here."""
+
+
+class MessageChanged(HorusError):
+    """A message was changed after it was sent; subscribers share it. Checked in development mode."""
 
 
 class MessageTypeError(HorusError, TypeError):

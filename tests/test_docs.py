@@ -1,9 +1,9 @@
-"""What the documentation shows is true: its programs run, its sessions answer so, no name is missing.
+"""What the documentation shows is true: programs run, sessions answer so, no name is missing.
 
 A block of code on a page is one of these, and nothing else:
 
-- ``{literalinclude}`` of a program, which is run here (or, in ``examples/``, by its own tests), or of
-  a text file, which is a picture;
+- ``{literalinclude}`` of a program, which is run here (in ``examples/`` it has tests of its own),
+  or of a text file, which is a picture;
 - ``text`` right after a program: what it prints, up to the numbers in it;
 - ``python`` with ``>>>``: a doctest, and all of a page are one session;
 - ``sh``: commands, of which those of this project exist;
@@ -13,6 +13,7 @@ A block of code on a page is one of these, and nothing else:
 from __future__ import annotations
 
 import doctest
+import itertools
 import os
 import re
 import subprocess
@@ -101,7 +102,8 @@ def test_every_block_is_one_that_is_tested(page: Path) -> None:
         elif block.kind == "python":
             assert ">>> " in block.text, f"{where}: make it a doctest or a program"
         else:
-            assert block.kind in DIRECTIVES | {"sh"}, f"{where}: {block.kind!r} is not tested"
+            kind = block.kind.partition(" ")[0]
+            assert kind in DIRECTIVES | {"sh"}, f"{where}: {block.kind!r} is not tested"
         previous = block
 
 
@@ -111,7 +113,7 @@ def test_a_program_prints_what_its_page_says(program: Path, tmp_path: Path) -> N
     said = [
         after.text if after.kind == "text" else None
         for page in PAGES
-        for block, after in zip(found := blocks(page), [*found[1:], Block("", "", 0)], strict=True)
+        for block, after in itertools.pairwise([*blocks(page), Block("", "", 0)])
         if block.included and (page.parent / block.included).resolve() == program
     ]
     assert said, "no page shows it"

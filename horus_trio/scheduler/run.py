@@ -342,7 +342,10 @@ SWITCH_INTERVAL = 0.0005
 def _switch_interval(seconds: float | None) -> Iterator[None]:
     earlier = sys.getswitchinterval()
     sys.setswitchinterval(min(earlier, SWITCH_INTERVAL) if seconds is None else seconds)
+    ours = sys.getswitchinterval()
     try:
         yield
     finally:
-        sys.setswitchinterval(earlier)
+        # Runs may overlap and end in any order: the last one must not put back another's.
+        if sys.getswitchinterval() == ours:
+            sys.setswitchinterval(earlier)

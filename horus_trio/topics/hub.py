@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import math
+import pickle
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Generic, TypeVar
 import outcome
 import trio
 
-from ..errors import ConfigurationError, MessageTypeError
+from ..errors import ConfigurationError, MessageChanged, MessageTypeError
 from ..messages import Fence, current_fence
 from .bell import Bell, Ringer, current_bell
 from .subscription import Overflow, Subscription, SubscriptionStatistics, _ring
@@ -52,7 +54,8 @@ class HubStatistics:
 class Hub(Generic[T]):
     """A topic: whatever is sent reaches every subscription.
 
-    Messages travel by reference, so neither side may change one after it was sent.
+    Messages travel by reference, so neither side may change one after it was sent. Python's
+    development mode (``python -X dev``) checks that: the next `send` raises `MessageChanged`.
 
     Arguments:
         name: Printable, not empty.
@@ -79,6 +82,8 @@ class Hub(Generic[T]):
         self._clock: Callable[[], float] | None = None
         self._latest: list[T] = []  # none or one message: None is a message too
         self._latest_at = math.nan
+        self._checks = sys.flags.dev_mode
+        self._fingerprint = b""  # of the latest message, while checking
 
     def __repr__(self) -> str:
         return (
@@ -240,6 +245,8 @@ class Hub(Generic[T]):
     def _publish(self, data: T) -> tuple[int, list[Ringer]]:
         if self._closed:
             raise self._closed_error()
+        if self._checks:
+            self._check_unchanged(data)
         self._published += 1
         clock = self._clock
         self._latest_at = math.nan if clock is None else clock()
@@ -279,6 +286,17 @@ class Hub(Generic[T]):
     def _closed_error(self) -> trio.ClosedResourceError:
         return trio.ClosedResourceError(f"topic {self._name!r} was closed")
 
+    def _check_unchanged(self, data: T) -> None:
+        before, self._fingerprint = self._fingerprint, _fingerprint(data)
+        if self._latest and before:
+            latest = self._latest[0]
+            now = self._fingerprint if latest is data else _fingerprint(latest)
+            if now != before:
+                raise MessageChanged(
+                    f"topic {self._name!r}: message {self._published} was changed after it was "
+                    f"sent: {latest!r:.80}; subscribers share it, so send a new object each time"
+                )
+
     def _check_type(self, data: T) -> None:
         expected = self.message_type
         if expected is not None and not isinstance(data, expected):
@@ -287,6 +305,13 @@ class Hub(Generic[T]):
                 f"got {type(data).__qualname__}: {data!r:.80}; "
                 f"send a {expected.__qualname__}, or declare the topic with another type"
             )
+
+
+def _fingerprint(data: object) -> bytes:
+    try:
+        return pickle.dumps(data)
+    except Exception:  # noqa: BLE001 - whatever a type's own reduction raises: it is not checked
+        return b""
 
 
 class _Sender(Generic[T]):

@@ -29,7 +29,7 @@ NAIVE_SHARE, NAIVE_MOST = 0.25, 2.5
 STOPPING = 0.5
 """Seconds kept back for the robot's end."""
 
-HANG_UP_AFTER, HANG_UP_SHARE, HANG_UP_MOST = 0.3, 0.27, 2.0
+HANG_UP_AFTER, HANG_UP_SHARE, HANG_UP_MOST = 0.3, 0.4, 2.0
 """The line hangs up after this share of the run, for that share, at most so many seconds."""
 
 

@@ -1,0 +1,273 @@
+"""A deterministic run: the same trace each time, though Trio runs its tasks in random order."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import horus_trio as horus
+
+Trace = list[tuple[object, ...]]
+
+
+def trace_of(robot: horus.Scheduler, seconds: float, trace: Trace) -> Trace:
+    """Run under a virtual clock and write results down beside what the nodes write."""
+    robot.on_result(
+        lambda r: trace.append(
+            (r.node, r.seq, r.status.name, r.scheduled, r.started, r.duration, repr(r.error))
+        )
+    )
+
+    async def main() -> None:
+        with trio.fail_after(3600):
+            await robot.run(seconds)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return trace
+
+
+def lively_robot(trace: Trace, *, deterministic: bool) -> horus.Scheduler:
+    """Nodes that talk, fail, time out, restart and overrun."""
+
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            assert self.current_tick is not None
+            heard = self.recv_all("chat")
+            trace.append((self.name, self.now, tuple(heard)))
+            self.send("chat", (self.name, self.current_tick.seq))
+            await trio.sleep(0)
+            self.send("chat", (self.name, "again"))
+
+    class Moody(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            assert self.current_tick is not None
+            match self.current_tick.seq % 7:
+                case 2:
+                    raise ValueError(f"tick {self.current_tick.seq}")
+                case 4:
+                    await trio.sleep(10)
+                case 5:
+                    await trio.sleep(0.07)
+
+    class Listens(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            trace.append((self.name, self.now, len(self.recv_all("chat"))))
+
+    robot = horus.Scheduler(tick_rate=20, deterministic=deterministic)
+    for n in range(4):
+        robot.add(Talks(f"talks {n}"))
+    robot.add(Moody("moody", tick_timeout=0.2, rate=10))
+    robot.add(Moody("catches up", tick_timeout=0.2, rate=10, on_miss=horus.Miss.CATCH_UP))
+    robot.add(Listens("listens", on="chat"))
+    return robot
+
+
+def lively_trace(*, deterministic: bool) -> Trace:
+    trace: Trace = []
+    return trace_of(lively_robot(trace, deterministic=deterministic), 5, trace)
+
+
+@pytest.fixture
+def shuffled(monkeypatch: pytest.MonkeyPatch) -> random.Random:
+    """Trio's dice, thrown by us: it runs what is ready in the order they say."""
+    dice = random.Random()
+    monkeypatch.setattr(trio._core._run, "_r", dice)
+    return dice
+
+
+def test_two_runs_give_identical_traces(shuffled: random.Random) -> None:
+    traces = []
+    for seed in range(4):
+        shuffled.seed(seed)
+        traces.append(lively_trace(deterministic=True))
+    assert len(traces[0]) > 500
+    assert all(trace == traces[0] for trace in traces[1:])
+
+
+def test_without_it_the_order_is_chance(shuffled: random.Random) -> None:
+    """Else the test above would show nothing."""
+    traces = []
+    for seed in range(6):
+        shuffled.seed(seed)
+        traces.append(lively_trace(deterministic=False))
+    assert any(trace != traces[0] for trace in traces[1:])
+
+
+def ordered_robot(trace: Trace, orders: list[int], **options: Any) -> horus.Scheduler:
+    class Says(horus.AsyncNode):
+        async def init(self) -> None:
+            trace.append(("init", self.name))
+
+        async def tick_async(self) -> None:
+            trace.append((self.now, self.name, "begins"))
+            await trio.lowlevel.checkpoint()
+            trace.append((self.now, self.name, "ends"))
+
+        async def shutdown(self) -> None:
+            trace.append(("shutdown", self.name))
+
+    robot = horus.Scheduler(tick_rate=2, deterministic=True, **options)
+    for n, order in enumerate(orders):
+        robot.add(Says(f"{order}/{n}", order=order))
+    return robot
+
+
+def run_robot(robot: horus.Scheduler, seconds: float) -> horus.RunReport:
+    async def main() -> horus.RunReport:
+        with trio.fail_after(3600):
+            return await robot.run(seconds)
+
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_nodes_due_together_tick_one_after_the_other_by_order() -> None:
+    trace: Trace = []
+    run_robot(ordered_robot(trace, [2, 0, 1, 0]), 1)
+    turns = ["0/1", "0/3", "1/2", "2/0"]  # lower first, then in the order of add
+    ticks = [entry for entry in trace if entry[0] not in ("init", "shutdown")]
+    assert ticks == [
+        (instant, name, step)
+        for instant in (0.0, 0.5)
+        for name in turns
+        for step in ("begins", "ends")
+    ]
+    inits = [name for kind, name, *_ in trace if kind == "init"]
+    downs = [name for kind, name, *_ in trace if kind == "shutdown"]
+    assert inits[2:] == ["1/2", "2/0"]
+    assert downs[:2] == ["2/0", "1/2"]
+
+
+def test_nodes_of_one_rate_are_aligned() -> None:
+    starts: set[float] = set()
+
+    async def tick(node: horus.Node) -> None:
+        starts.add(node.now)
+
+    robot = horus.Scheduler(tick_rate=1, deterministic=True)
+    for _ in range(5):
+        robot.add(horus.Node(tick=tick))
+    run_robot(robot, 3)
+    assert starts == {0.0, 1.0, 2.0}
+
+
+def test_a_given_phase_holds_all_the_same() -> None:
+    starts: list[float] = []
+
+    async def tick(node: horus.Node) -> None:
+        starts.append(node.now)
+
+    robot = horus.Scheduler(tick_rate=1, deterministic=True)
+    robot.add(horus.Node(tick=tick, phase=0.25))
+    run_robot(robot, 2)
+    assert starts == [0.25, 1.25]
+
+
+def test_a_tick_that_waits_holds_the_others_up() -> None:
+    """The price, as documented."""
+    starts: list[float] = []
+
+    async def slow(node: horus.Node) -> None:
+        await trio.sleep(0.4)
+
+    async def quick(node: horus.Node) -> None:
+        starts.append(node.now)
+
+    robot = horus.Scheduler(tick_rate=1, deterministic=True)
+    robot.add(horus.Node("slow", tick=slow)).add(horus.Node("quick", tick=quick))
+    run_robot(robot, 2)
+    assert starts == [0.4, 1.4]
+
+
+def test_a_node_that_failed_for_good_holds_nobody_up() -> None:
+    async def fails(node: horus.Node) -> None:
+        raise ValueError("no")
+
+    async def well(node: horus.Node) -> None:
+        """Nothing to do."""
+
+    robot = horus.Scheduler(tick_rate=10, deterministic=True)
+    robot.add(horus.Node("ill", tick=fails, failure_policy=horus.Restart(0)))
+    robot.add(horus.Node("well", tick=well))
+    report = run_robot(robot, 2)
+    assert report.statistics.nodes["well"].ok == 20
+
+
+def test_a_stop_cancels_what_still_waits_for_its_turn() -> None:
+    async def stops(node: horus.Node) -> None:
+        node.request_stop()
+        await trio.sleep(0.1)
+
+    async def waits(node: horus.Node) -> None:
+        """Never begun."""
+
+    robot = horus.Scheduler(tick_rate=1, deterministic=True)
+    robot.add(horus.Node("a", tick=stops)).add(horus.Node("b", tick=waits))
+    report = run_robot(robot, 60)
+    statistics = report.statistics.nodes["b"]
+    assert (statistics.ok, statistics.cancelled, statistics.in_flight) == (0, 1, 0)
+    assert report.statistics.nodes["a"].ok == 1
+
+
+def test_a_late_node_joins_the_order() -> None:
+    trace: Trace = []
+    robot = ordered_robot(trace, [1])
+
+    class Adds(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            async def tick(node: horus.Node) -> None:
+                trace.append((node.now, "late"))
+
+            robot.add(horus.Node("late", tick=tick, order=-1))
+
+    robot.add(Adds("adds", rate=0.1, phase=0.25))
+    run_robot(robot, 1)
+    assert trace[-4:-1] == [(0.5, "late"), (0.5, "1/0", "begins"), (0.5, "1/0", "ends")]
+
+
+def test_jitter_is_the_same_in_every_run() -> None:
+    def restarts() -> list[float]:
+        starts: list[float] = []
+
+        class Fails(horus.AsyncNode):
+            async def init(self) -> None:
+                starts.append(self.now)
+
+            async def tick_async(self) -> None:
+                raise ValueError("no")
+
+        policy = horus.Restart(4, backoff=0.3, jitter=0.5)
+        robot = horus.Scheduler(tick_rate=20, deterministic=True)
+        robot.add(Fails("a", failure_policy=policy))
+        robot.add(horus.Node("b", tick=idle))
+        run_robot(robot, 10)
+        return starts
+
+    async def idle(node: horus.Node) -> None:
+        """Nothing to do."""
+
+    first = restarts()
+    assert len(first) == 5
+    assert restarts() == first
+
+
+def test_def_ticks_take_turns_as_well() -> None:
+    running: list[str] = []
+    overlaps: list[str] = []
+
+    class Threaded(horus.Node):
+        def tick(self) -> None:
+            running.append(self.name)
+            if len(running) > 1:
+                overlaps.append(self.name)
+            running.remove(self.name)
+
+    robot = horus.Scheduler(tick_rate=500, deterministic=True)
+    for name in "abc":
+        robot.add(Threaded(name))
+    report = robot.run(0.05)
+    assert all(node.ok > 3 for node in report.statistics.nodes.values())
+    assert overlaps == []
