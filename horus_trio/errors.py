@@ -56,7 +56,7 @@ class UnknownTopic(HorusError, LookupError):
 
 
 class MessageChanged(HorusError):
-    """A message was changed after it was sent; subscribers share it. Checked in development mode."""
+    """A message was changed after it was sent: subscribers share it. Development mode looks."""
 
 
 class MessageTypeError(HorusError, TypeError):

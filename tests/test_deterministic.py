@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 import horus_trio as horus
@@ -39,7 +40,7 @@ def lively_robot(trace: Trace, *, deterministic: bool) -> horus.Scheduler:
             heard = self.recv_all("chat")
             trace.append((self.name, self.now, tuple(heard)))
             self.send("chat", (self.name, self.current_tick.seq))
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             self.send("chat", (self.name, "again"))
 
     class Moody(horus.AsyncNode):

@@ -267,7 +267,7 @@ async def test_an_error_in_the_block_shuts_down_and_comes_out(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     node = Counts("a")
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match="mine"):  # noqa: PT012
         async with horus.open_executor() as executor:
             await executor.spawn_node(node)
             raise KeyError("mine")
@@ -479,7 +479,7 @@ def test_a_closed_fence_wakes_those_who_wait_in_it() -> None:
     assert woken == ["early", "late"]
     assert repr(fence) == "<Fence of 'a', closed>"
     assert fence.expired
-    with pytest.raises(horus.TickAbandoned, match="'a' was abandoned.*check_cancelled"):
+    with pytest.raises(horus.TickAbandoned, match=r"'a' was abandoned.*check_cancelled"):
         fence.refuse()
 
 

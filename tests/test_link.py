@@ -246,7 +246,7 @@ async def test_a_blocking_call_on_the_loop_is_refused_with_the_remedy() -> None:
 
 async def test_a_thread_feeds_a_task_and_is_held_back() -> None:
     link = Link[int]("x", 2)
-    feeder = Behind(lambda: [link.send_blocking(n) for n in range(50)])
+    feeder = Behind(lambda: [link.send_blocking(n) for n in range(50)])  # type: ignore[func-returns-value]
     with trio.fail_after(10):
         got = [await link.receive() for _ in range(50)]
     feeder.end()

@@ -1,4 +1,4 @@
-"""Live control: add, remove, pause, resume, set_rate, stop, watch; from the loop and from threads."""
+"""Live control from the loop and from threads: add, remove, pause, set_rate, stop, watch."""
 
 from __future__ import annotations
 
@@ -677,10 +677,9 @@ async def test_a_callback_that_raises_ten_times_in_a_row_is_dropped(
 async def test_results_come_through_a_channel(autojump_clock: trio.testing.MockClock) -> None:
     scheduler = horus.Scheduler().add(Beats("a", rate=1))
     got: list[float] = []
-    async with scheduler.open_results() as results:
-        async with running(scheduler):
-            while len(got) < 3:
-                got.append((await results.receive()).scheduled)
+    async with scheduler.open_results() as results, running(scheduler):
+        while len(got) < 3:
+            got.append((await results.receive()).scheduled)
     assert got == [0.0, 1.0, 2.0]
     with pytest.raises(trio.ClosedResourceError):
         results.receive_nowait()

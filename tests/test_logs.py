@@ -74,7 +74,9 @@ async def test_records_carry_node_and_tick(
     node = Talks("arm")
     await horus.Scheduler(tick_rate=1).add(node).run(2)
     node.log.warning("afterwards")
-    said = [(r.getMessage(), r.name, getattr(r, "node", 0), getattr(r, "tick", 0)) for r in kept.records]
+    said = [
+        (r.getMessage(), r.name, getattr(r, "node", 0), getattr(r, "tick", 0)) for r in kept.records
+    ]
     assert said == [
         ("in init", "horus_trio.node.arm", "arm", None),
         ("tick", "horus_trio.node.arm", "arm", 1),
@@ -211,7 +213,9 @@ async def test_misses_are_warned_about_now_and_then(
     scheduler = horus.Scheduler(tick_rate=10).add(Slow("a", on_miss=horus.Miss.WARN))
     report = await scheduler.run(5)
     assert report.statistics.nodes["a"].missed == 25
-    assert kept.texts == ["node 'a' is still busy at its next release (0 more since the last report)"]
+    assert kept.texts == [
+        "node 'a' is still busy at its next release (0 more since the last report)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +326,7 @@ def test_many_threads_may_log(quiet: logging.Logger) -> None:
         with LogThread() as thread:
             logger.thread = thread
             workers = [
-                threading.Thread(target=lambda: [logger.info("x") for _ in range(300)])
+                threading.Thread(target=lambda: [logger.info("x") for _ in range(300)])  # type: ignore[func-returns-value]
                 for _ in range(4)
             ]
             for worker in workers:

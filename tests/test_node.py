@@ -36,9 +36,7 @@ def results_of(scheduler: horus.Scheduler) -> list[AsyncResult]:
 
 
 @contextlib.contextmanager
-def on_bench(
-    *nodes: horus.Node, clock: Callable[[], float] = lambda: 0.0
-) -> Any:
+def on_bench(*nodes: horus.Node, clock: Callable[[], float] = lambda: 0.0) -> Any:
     """Nodes connected to topics of their own, without an engine."""
     topics = horus.Topics()
     for node in nodes:
@@ -177,6 +175,26 @@ async def test_a_cancelled_receive_has_taken_nothing(
         assert node.recv("t") == 1
 
 
+def test_hooks_can_be_called_by_hand() -> None:
+    calls: list[object] = []
+    node = horus.Node("a", tick=lambda n: n.send("t", 1), on_error=lambda n, e: calls.append(e))
+    error = ValueError()
+    with on_bench(node):
+        assert node.tick() == 0
+        node.on_error(error)
+        assert [node.init(), node.shutdown(), node.enter_safe_state()] == [None] * 3
+    assert calls == [error]
+    with pytest.raises(horus.NodeError, match="Node has no tick; define `def tick"):
+        horus.Node("a").tick()
+
+
+async def test_an_async_node_without_a_tick_says_so_by_hand() -> None:
+    with pytest.raises(
+        horus.NodeError, match="AsyncNode has no tick; define `async def tick_async"
+    ):
+        await horus.AsyncNode("a").tick_async()
+
+
 # Topics, in a run
 
 
@@ -238,7 +256,7 @@ def test_after_its_run_a_node_can_send_no_more() -> None:
     scheduler = horus.Scheduler(tick_rate=1000).add(node)
     scheduler.run(0.01)
     for use in (lambda: node.send("t", 1), lambda: node.recv("t"), lambda: node.has_msg("t")):
-        with pytest.raises(horus.TickAbandoned, match="'a'.*its run is over"):
+        with pytest.raises(horus.TickAbandoned, match=r"'a'.*its run is over"):
             use()
     assert not scheduler.topic("t").has_subscriptions
 
@@ -654,9 +672,7 @@ def test_check_cancelled_tells_an_abandoned_tick() -> None:
             finally:
                 returned.set()
 
-    scheduler = horus.Scheduler().add(
-        Long("a", tick_timeout=0.05, failure_policy=horus.Ignore())
-    )
+    scheduler = horus.Scheduler().add(Long("a", tick_timeout=0.05, failure_policy=horus.Ignore()))
     results = results_of(scheduler)
     scheduler.run()
     assert returned.is_set()
@@ -723,11 +739,11 @@ def test_a_plain_function_ticks_in_a_thread() -> None:
 async def test_an_object_with_an_async_call_is_an_async_tick(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    class Callable_:
+    class HasCall:
         async def __call__(self, node: horus.Node) -> str:
             return node.name
 
-    scheduler = horus.Scheduler(tick_rate=1).add(horus.Node("imu", tick=Callable_()))
+    scheduler = horus.Scheduler(tick_rate=1).add(horus.Node("imu", tick=HasCall()))
     results = results_of(scheduler)
     await scheduler.run(2)
     assert [r.value for r in results] == ["imu", "imu"]
@@ -1020,3 +1036,216 @@ async def test_a_latched_topic_starts_with_its_latest(
         await trio.sleep(1)
         scheduler.stop()
     assert got == ["world"]
+
+
+# Overruns and deadlines
+
+
+async def test_an_overrun_may_stop_the_run(autojump_clock: trio.testing.MockClock) -> None:
+    async def tick(node: horus.Node) -> None:
+        await trio.sleep(1.2)
+
+    scheduler = horus.Scheduler().add(
+        horus.Node("a", tick=tick, rate=1, on_miss=horus.Miss.STOP, shutdown_timeout=9)
+    )
+    report = await scheduler.run(60)
+    assert report.reason == "node 'a' is still busy at its next release"
+    assert report.statistics.nodes["a"].ok == 1  # it had its grace
+
+
+async def test_an_overrun_may_make_the_node_safe(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    safe: list[float] = []
+
+    class Slow(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            await trio.sleep(1.5)
+
+        async def enter_safe_state(self) -> None:
+            safe.append(self.now)
+
+    node = Slow("a", rate=1, on_miss=horus.Miss.SAFE_MODE)
+    report = await horus.Scheduler().add(node).run(3.8)
+    assert safe == [1.0, 3.0]
+    assert report.statistics.nodes["a"].missed == 2
+
+
+async def test_a_tick_past_its_deadline_is_counted(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def tick(node: horus.Node) -> None:
+        assert node.current_tick is not None
+        await trio.sleep(0.25 * node.current_tick.seq)
+
+    scheduler = horus.Scheduler().add(
+        horus.Node("a", tick=tick, rate=1, deadline=0.5, on_miss=horus.Miss.WARN)
+    )
+    report = await scheduler.run(3)
+    statistics = report.statistics.nodes["a"]
+    assert (statistics.ok, statistics.missed, statistics.deadline_missed) == (3, 0, 1)
+    assert "'a' ended 0.75 s after its release, past its deadline" in caplog.text
+
+
+async def test_a_node_that_catches_up_makes_up_for_what_it_owes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    starts: list[tuple[float, float]] = []
+
+    async def tick(node: horus.Node) -> None:
+        assert node.current_tick is not None
+        starts.append((node.current_tick.scheduled, node.now))
+        if len(starts) == 1:
+            await trio.sleep(2.5)
+
+    scheduler = horus.Scheduler().add(
+        horus.Node("a", tick=tick, rate=1, on_miss=horus.Miss.CATCH_UP)
+    )
+    report = await scheduler.run(5)
+    assert starts == [(0.0, 0.0), (1.0, 2.5), (2.0, 2.5), (3.0, 3.0), (4.0, 4.0)]
+    assert report.statistics.nodes["a"].missed == 0
+
+
+# Nurseries in hooks
+
+
+class Nested(horus.AsyncNode):
+    """Its hook opens a nursery; a child raises when it is cancelled, or at once."""
+
+    def __init__(self, where: str, *, wait: bool, **options: Any) -> None:
+        super().__init__("nested", **options)
+        self.where = where
+        self.wait = wait
+
+    async def _child(self) -> None:
+        try:
+            if self.wait:
+                await trio.sleep_forever()
+        finally:
+            raise ConnectionError("child")
+
+    async def _step(self, where: str) -> None:
+        if where == self.where:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._child)
+                nursery.start_soon(trio.sleep_forever)
+
+    async def init(self) -> None:
+        await self._step("init")
+        if self.where == "background":
+            self.start_soon(self._step, "background")
+
+    async def tick_async(self) -> None:
+        await self._step("tick")
+
+    async def shutdown(self) -> None:
+        await self._step("shutdown")
+
+
+@pytest.mark.parametrize("where", ["init", "tick", "background"])
+async def test_an_error_of_a_child_task_is_told_unwrapped(
+    autojump_clock: trio.testing.MockClock, where: str
+) -> None:
+    node = Nested(where, wait=False, failure_policy=horus.Fatal())
+    with pytest.raises(horus.RunFailed) as caught:
+        await horus.Scheduler().add(node).run(60)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ConnectionError)
+    assert "in node 'nested'" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_an_error_of_a_child_task_in_shutdown_is_told(
+    autojump_clock: trio.testing.MockClock, wait: bool
+) -> None:
+    report = await horus.Scheduler().add(Nested("shutdown", wait=wait)).run(1)
+    assert "ConnectionError: child" in report.hook_errors[0]
+
+
+async def test_a_tick_that_raises_while_it_is_cancelled_is_an_error(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler().add(Nested("tick", wait=True))
+    results = results_of(scheduler)
+    report = await scheduler.run(1)
+    assert [r.status for r in results] == [TickStatus.ERROR]
+    assert report.statistics.nodes["nested"].errors == 1
+    assert report.statistics.nodes["nested"].state is NodeState.STOPPED
+
+
+async def test_a_tick_with_child_tasks_can_be_cancelled_and_time_out(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def tick(node: horus.Node) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(trio.sleep_forever)
+
+    scheduler = horus.Scheduler().add(
+        horus.Node("a", tick=tick, rate=1, tick_timeout=0.875, failure_policy=horus.Ignore())
+    )
+    results = results_of(scheduler)
+    await scheduler.run(1.25)
+    assert [(r.status, r.started, r.duration) for r in results] == [
+        (TickStatus.TIMED_OUT, 0.0, 0.875),
+        (TickStatus.CANCELLED, 1.0, 0.75),  # half a second of grace
+    ]
+
+
+# An init that ends after it was given up
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_init_that_succeeds_too_late_is_undone_in_its_thread(fails: bool) -> None:
+    release = threading.Event()
+    calls: list[tuple[str, int]] = []
+
+    class Slow(horus.Node):
+        def init(self) -> None:
+            release.wait(20)
+            calls.append(("init", threading.get_ident()))
+
+        def tick(self) -> None:
+            """Never called."""
+
+        def shutdown(self) -> None:
+            calls.append(("shutdown", threading.get_ident()))
+            if fails:
+                raise OSError("too late")
+
+    scheduler = horus.Scheduler(stop_timeout=1).add(
+        Slow("slow", init_timeout=0.05, shutdown_timeout=0.05, failure_policy=horus.Fatal())
+    )
+    helper = threading.Timer(0.3, release.set)
+    helper.start()
+    with pytest.raises(horus.RunFailed):
+        scheduler.run()
+    helper.join()
+    assert [name for name, _ in calls] == ["init", "shutdown"]
+    assert calls[0][1] == calls[1][1]
+
+
+def test_an_async_shutdown_cannot_undo_a_late_def_init_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    release = threading.Event()
+
+    class Slow(horus.Node):
+        def init(self) -> None:
+            release.wait(20)
+
+        def tick(self) -> None:
+            """Never called."""
+
+        async def shutdown(self) -> None:
+            pytest.fail("called")
+
+    scheduler = horus.Scheduler(stop_timeout=1).add(
+        Slow("slow", init_timeout=0.05, shutdown_timeout=0.05, failure_policy=horus.Fatal())
+    )
+    helper = threading.Timer(0.3, release.set)
+    helper.start()
+    with pytest.raises(horus.RunFailed):
+        scheduler.run()
+    helper.join()
+    assert "make both def or both async" in caplog.text

@@ -84,7 +84,7 @@ def test_a_report_begins_with_the_end() -> None:
     lines = str(report_of()).splitlines()
     assert lines[0] == "robot ran 2.50 s and ended: lunch"
     assert lines[1].split() == (
-        "node state ticks rate failed missed late p50/p99 restarts".split()
+        ["node", "state", "ticks", "rate", "failed", "missed", "late", "p50/p99", "restarts"]
     )
     assert lines[2].split() == ["arm", "running", "0", "0.0", "Hz", "0", "0", "0.0/0.0", "ms", "0"]
     assert len(lines) == 3
@@ -176,7 +176,9 @@ async def test_a_report_keeps_no_frame_alive(autojump_clock: trio.testing.MockCl
 
     def leaves(value: object) -> list[object]:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return [leaf for f in dataclasses.fields(value) for leaf in leaves(getattr(value, f.name))]
+            return [
+                leaf for f in dataclasses.fields(value) for leaf in leaves(getattr(value, f.name))
+            ]
         if isinstance(value, dict):
             return [leaf for item in value.values() for leaf in leaves(item)]
         if isinstance(value, (tuple, list)):
@@ -235,9 +237,11 @@ def test_a_saturated_pool_names_who_waits_who_takes_and_the_remedy() -> None:
         )
     )
     assert texts == [
-        "node 'victim' waited for a thread (p95 0.3 s): the pool's 4 tokens are saturated, most by "
-        "camera, lidar, gps; give slow nodes thread='own', make them async, or pass a larger "
-        "limiter"
+        (
+            "node 'victim' waited for a thread (p95 0.3 s): the pool's 4 tokens are saturated, "
+            "most by camera, lidar, gps; give slow nodes thread='own', make them async, or pass "
+            "a larger limiter"
+        )
     ]
 
 
@@ -297,8 +301,10 @@ def wiring(**nodes: dict[str, Any]) -> list[str]:
 
 def test_a_topic_nobody_publishes_is_told_with_the_nearest() -> None:
     assert wiring(camera={"pubs": "camera_out"}, control={"subs": "camera_ot"}) == [
-        "node 'control' reads topic 'camera_ot', which no node declares to publish; "
-        "did you mean 'camera_out' of node 'camera'?"
+        (
+            "node 'control' reads topic 'camera_ot', which no node declares to publish; "
+            "did you mean 'camera_out' of node 'camera'?"
+        )
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import math
@@ -11,9 +12,11 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +83,16 @@ def test_the_index_brackets_the_instant(start: float, rate: float, later: float)
     now = start + later
     n = grid.index(now)
     assert grid.point(n) <= now < grid.point(n + 1)
+
+
+@pytest.mark.parametrize(("start", "rate", "n"), [(1.1, 3.0, 756589), (0.1, 0.1, 318104)])
+def test_just_before_a_point_is_the_one_before_though_the_product_rounds_up(
+    start: float, rate: float, n: int
+) -> None:
+    grid = Grid(start, rate)
+    now = math.nextafter(grid.point(n), -math.inf)
+    assert int((now - start) * rate) == n
+    assert grid.index(now) == n - 1
 
 
 @given(start=starts, rate=rates)
@@ -155,7 +168,7 @@ async def test_an_alarm_in_the_past_rings_at_once(
     async with running_timer() as timer:
         bells = Bells(timer)
         bells.alarm("a").set(1.0)
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         await trio.testing.wait_all_tasks_blocked()
         assert bells.rang == [("a", 5.0)]
 
@@ -302,7 +315,7 @@ async def test_under_the_real_clock_the_source_is_a_timerfd() -> None:
 async def test_elsewhere_than_on_linux_the_source_is_trio(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(timer_module.sys, "platform", "darwin")
+    monkeypatch.setattr("horus_trio.timer.sys.platform", "darwin")
     assert Timer().source == "trio.sleep"
 
 
@@ -316,6 +329,26 @@ async def test_without_a_descriptor_the_source_is_trio(
 
     monkeypatch.setattr(timer_module, "_TimerFd", refuse)
     assert Timer().source == "trio.sleep"
+
+
+@pytest.mark.parametrize(("code", "source"), [(errno.EMFILE, "trio.sleep"), (errno.EPERM, None)])
+@on_linux
+async def test_what_the_kernel_refuses_is_named(
+    monkeypatch: pytest.MonkeyPatch, code: int, source: str | None
+) -> None:
+    class Libc:
+        timerfd_settime = None
+
+        def timerfd_create(self, clock: int, flags: int) -> int:
+            ctypes.set_errno(code)
+            return -1
+
+    monkeypatch.setattr("horus_trio.timer.ctypes.CDLL", lambda *args, **options: Libc())
+    if source is None:
+        with pytest.raises(OSError, match="timerfd_create"):
+            Timer()
+    else:
+        assert Timer().source == source
 
 
 @on_linux
@@ -411,7 +444,7 @@ async def test_a_failing_timerfd_says_which_call_failed() -> None:
 def test_a_hundred_timers_leave_no_descriptor() -> None:
     def count() -> int:
         gc.collect()
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     async def main() -> None:
         async with running_timer() as timer:

@@ -21,7 +21,7 @@ __all__ = ["main"]
 EPILOG = """\
 examples:
   horus-trio demo                          a robot among failing devices, ten seconds
-  horus-trio demo --json | python -m json.tool
+  horus-trio demo --json > summary.json    what it showed, for programs
   horus-trio demo --database flight.sqlite3 --plain
 
 exit codes:

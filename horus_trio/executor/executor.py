@@ -171,8 +171,9 @@ class AsyncIOExecutor:
             within: Seconds it may take; before they are over, everything left is forced.
         """
         with trio.CancelScope(shield=True):
-            deadline = self.timer.alarm(lambda now: self.force_all())
-            deadline.set(self.clock() + max(within - FORCED_GRACE, within / 2))
+            grace = min(FORCED_GRACE, within / 2)
+            deadline = self.timer.alarm(lambda now: self.force_all(grace))
+            deadline.set(self.clock() + within - grace)
             gates: dict[int, trio.Event] = {}
             for runner in tuple(self.runners.values()):
                 order = runner.options.order
@@ -274,10 +275,10 @@ class AsyncIOExecutor:
         """Whether the caller is in this Trio run."""
         return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
-    def force_all(self) -> None:
-        """Hurry every node that has not left."""
+    def force_all(self, grace: float = FORCED_GRACE) -> None:
+        """Hurry every node that has not left; its hooks have `grace` seconds from now."""
         for runner in tuple(self.runners.values()):
-            runner.force()
+            runner.force(grace)
 
     def close(self) -> None:
         """After `shutdown_all`: give back what is held, and end the timer."""

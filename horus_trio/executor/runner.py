@@ -36,6 +36,9 @@ FINISH_GRACE = 0.5
 """Seconds an async tick has to finish once the node was told to stop (its `shutdown_timeout` if
 that is less). A tick that waits for input, or for a thread, is cancelled at once."""
 
+RETURN_GRACE = 0.1
+"""Seconds a thread that was left behind has to return once ``shutdown`` has closed its device."""
+
 THREAD_TICK_TIMEOUT = 30.0
 """The ``tick_timeout`` of a ``def`` tick that has none of its own, in seconds."""
 
@@ -198,12 +201,12 @@ class NodeRunner:
         elif self.mailbox.busy or self._state is NodeState.STARTING:
             self._cut_short_in(min(FINISH_GRACE, self.options.shutdown_timeout))
 
-    def force(self) -> None:
-        """Cancel whatever is in flight at once, and hurry the hooks."""
+    def force(self, grace: float) -> None:
+        """Cancel whatever is in flight at once; hooks have `grace` seconds from now."""
         self.leave("forced stop")
         if self._gate is not None:
             self._gate.set()
-        self._worker.force(self._clock())
+        self._worker.force(self._clock(), grace)
         self._cut_short()
         self._tasks.cancel()
 
@@ -278,8 +281,13 @@ class NodeRunner:
         if self._gate is not None:
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
-        self.shutdown_while_busy |= self._worker.stuck is not None
+        out = self._worker.stuck
         await self._run_hook(self._hooks.shutdown)
+        if out is not None:
+            self.shutdown_while_busy = True
+            if not self._worker.is_forced:
+                with trio.move_on_after(RETURN_GRACE):
+                    await out.wait()
         return decision
 
     async def _initialise(self) -> BaseException | None:
@@ -392,6 +400,7 @@ class NodeRunner:
         """None if the node ticks on, else the decision that ends this incarnation."""
         where = f"tick {tick.seq}"
         if is_interrupt(error):
+            self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
         if self._worker.stuck is not None and self.mailbox.leaving is None:

@@ -78,6 +78,7 @@ class RunReport:
         name: The scheduler's name.
         reason: Why it ended.
         duration: Seconds from the first tick to the stop.
+        forced_by: The signal that cut the stop short, such as ``SIGINT``; or empty.
         statistics: The final counters.
         failed: Nodes that failed for good.
         stragglers: Threads that had not returned when the run ended, with their stacks.
@@ -90,6 +91,7 @@ class RunReport:
     reason: str
     duration: float
     statistics: SchedulerStatistics
+    forced_by: str = ""
     failed: tuple[NodeFailure, ...] = ()
     stragglers: tuple[AbandonedThread, ...] = ()
     shutdown_while_busy: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import random
@@ -42,6 +43,7 @@ class Run:
         self.executor: AsyncIOExecutor | None = None
         self.reason: str = ""
         self.fatal: bool = False
+        self.forced_by: str = ""
         self._stopping = trio.Event()
         self._epoch = math.nan
         self._ended = math.nan
@@ -70,6 +72,7 @@ class Run:
     def force(self, reason: str) -> None:
         """Cut everything short; on the loop."""
         self.reason = f"{self.reason}, forced by {reason}"
+        self.forced_by = reason
         if self.executor is not None:
             self.executor.log.warning("stop forced by %s", reason)
             self.executor.force_all()
@@ -178,7 +181,8 @@ class Run:
             late.clear()
         if self._conductor is not None:
             self._conductor.close()
-        self._final = scheduler._last_statistics = scheduler.statistics()
+        self._final = dataclasses.replace(scheduler.statistics(), running=False)
+        scheduler._last_statistics = self._final
         for runner in executor.runners.values():
             self._keep_record(runner)
         for member in scheduler._members.values():
@@ -296,6 +300,7 @@ class Run:
             name=self.scheduler.name,
             reason=self.reason,
             duration=self.elapsed(),
+            forced_by=self.forced_by,
             statistics=final,
             failed=tuple(
                 NodeFailure(

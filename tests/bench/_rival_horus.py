@@ -5,21 +5,22 @@ Prints one JSON object as its last line.
 
 import asyncio
 import json
-import os
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import horus
 
 CASE = sys.argv[1]
-ticks = {}
+ticks: dict[str, int] = {}
 
 
-def node(name, rate, seconds):
+def node(name: str, rate: float, seconds: float) -> Any:
     ticks[name] = 0
 
-    async def tick(_):
+    async def tick(_: Any) -> None:
         ticks[name] += 1
         if seconds:
             await asyncio.sleep(seconds)
@@ -40,11 +41,11 @@ elif CASE == "alone at 500 Hz":
     horus.run(node("fast", 500, 0), duration=4)
     figure = ticks["fast"]
 else:  # threads of 600 nodes that wait
-    figures = []
+    figures: list[int] = []
 
-    def look():
+    def look() -> None:
         time.sleep(1.5)
-        figures.append(len(os.listdir("/proc/self/task")))
+        figures.append(len(list(Path("/proc/self/task").iterdir())))
 
     threading.Thread(target=look, daemon=True).start()
     horus.run(*(node(f"x{i}", 10, 1.0) for i in range(600)), duration=3)

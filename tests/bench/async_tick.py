@@ -31,7 +31,7 @@ class Idle(horus.AsyncNode):
 async def floor(*, with_deadline: bool) -> float:
     results: collections.deque[Any] = collections.deque(maxlen=1024)
 
-    async def tick() -> None:
+    async def tick() -> Any:
         pass
 
     async def node(mailbox: trio.MemoryReceiveChannel[float]) -> None:

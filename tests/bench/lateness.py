@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from _compare import compare, percentile, print_machine
@@ -38,13 +38,13 @@ async def ours(rate: float, late: list[float]) -> None:
     await scheduler.run(SECONDS)
 
 
-def lateness(program: Callable[..., object], rate: float, fraction: float) -> float:
+def lateness(program: Callable[..., Awaitable[None]], rate: float, fraction: float) -> float:
     late: list[float] = []
     trio.run(program, rate, late)
     return percentile(late, fraction) * 1e3
 
 
-def cpu(program: Callable[..., object], rate: float) -> float:
+def cpu(program: Callable[..., Awaitable[None]], rate: float) -> float:
     begun = time.process_time()
     trio.run(program, rate, [])
     return (time.process_time() - begun) / (rate * SECONDS) * 1e6

@@ -31,6 +31,12 @@ pytestmark = pytest.mark.slow
 COMMAND = (sys.executable, "-W", "error", "-m", "horus_trio.cli")
 
 
+@pytest.fixture(autouse=True)
+def _temporary_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
 @contextlib.contextmanager
 def started(*options: str) -> Iterator[subprocess.Popen[str]]:
     """The demo as a process; killed if a test fails before it has ended."""

@@ -90,7 +90,10 @@ def test_a_device_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) 
         World().__enter__()
 
 
-def test_the_devices_end_with_the_program_that_started_them() -> None:
+def test_the_devices_end_with_the_program_that_started_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed program leaves its folder behind
     program = (
         "import sys, time; from horus_trio.cli.demo.world import World\n"
         "with World() as world:\n"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ BREAKERS = [
         breaks="a def tick runs on the loop",
         search="        self._jobs.put((contextvars.copy_context(), call))\n",
         replace="        call.work(); self._deliver(call)\n",
-        tests="mixed_load",
+        tests="one_blocking",
     ),
     Breaker(
         promise="G1",
@@ -101,16 +102,18 @@ BREAKERS = [
     Breaker(
         promise="G3",
         breaks="a function that had returned loses its result",
-        search="            if self.result is not None:\n                return  # it returned",
-        replace="            if self.result is not None and not self.timed_out:\n"
-        "                return  # it returned",
+        search="        result = call.result\n        if result is None:\n",
+        replace="        result = None if call.timed_out else call.result\n"
+        "        if result is None:\n",
         tests="already_returned",
     ),
     Breaker(
         promise="G3",
         breaks="time counts from the wait for a token",
-        search="due = (now if call.waits_for_thread else call.started) + self.seconds",
-        replace="due = call.queued_at + self.seconds",
+        search="                    await self._take_token()\n",
+        replace="                    limit = math.inf if self._limit is None else self._limit.seconds\n"
+        "                    self._scope.deadline = self.queued_at + limit\n"
+        "                    await self._take_token()\n",
         tests="token",
     ),
     Breaker(
@@ -248,7 +251,7 @@ def run_tests(
         try:
             said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the session that was started for it
             said, _ = process.communicate()
             return None, said
     return process.returncode, said
@@ -257,7 +260,7 @@ def run_tests(
 def first_failure(said: str) -> str:
     """The name of the first test that failed, from pytest's summary."""
     for line in said.splitlines():
-        if line.startswith(("FAILED ", "ERROR ")):
+        if line.startswith(("FAILED tests", "ERROR tests")):
             return line.split(" - ")[0].partition("::")[2]
     return "?"
 

@@ -97,6 +97,24 @@ def best_of_three(measure: Callable[[], int], enough: int) -> int:
     return best
 
 
+def test_a_control_loop_keeps_its_rate_beside_one_blocking_node() -> None:
+    async def control(node: horus.Node) -> None:
+        pass
+
+    def blocking(node: horus.Node) -> None:
+        time.sleep(0.1)
+
+    def measure() -> int:
+        report = horus.run(
+            horus.Node("control", tick=control, rate=100),
+            horus.Node("blocking", tick=blocking, rate=100),
+            duration=0.3,
+        )
+        return report.statistics.nodes["control"].ok
+
+    assert best_of_three(measure, 28) >= 28
+
+
 @pytest.mark.slow
 def test_a_control_loop_keeps_its_rate_beside_the_whole_mixed_load() -> None:
     reports: list[horus.RunReport] = []

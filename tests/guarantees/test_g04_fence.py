@@ -48,6 +48,12 @@ class World:
         self.full_heard = self.full_hub.subscribe(1, Overflow.BLOCK)
         self.full_hub.send("first")
 
+    def close(self) -> None:
+        """Let go of whoever still waits, so that a test that fails also ends."""
+        for link in (self.link, self.full_link, self.link_with_one):
+            link.close()
+        self.full_heard.close()
+
     def check_untouched(self) -> None:
         """Nothing was put in and nothing was taken away."""
         assert self.heard.depth == 0
@@ -136,26 +142,26 @@ async def test_what_an_abandoned_tick_tries_later_is_refused(
     mock_clock: MockClock, nursery: trio.Nursery, name: str, thread: Any
 ) -> None:
     scheduler = horus.Scheduler(tick_rate=0.01)
-    world = World(scheduler)
-    node = Trespasser(world, LATE_WAYS[name])
-    scheduler.add(node, tick_timeout=1.0, thread=thread, failure_policy=horus.Ignore())
-    await nursery.start(scheduler.run)
-    await until(node.entered.is_set)
-    mock_clock.jump(1.5)
-    await until(lambda: state_of(scheduler) is NodeState.STUCK)
-    node.permit.set()
-    await until(lambda: len(node.caught) == 1)
-    (error,) = node.caught
-    assert isinstance(error, TickAbandoned)
-    assert "'trespasser'" in str(error)
-    world.check_untouched()
-    # The node's next tick is another one, and free to send.
-    await until(lambda: state_of(scheduler) is NodeState.RUNNING)
-    node.way = lambda node, w: node.send("motor", "fresh")
-    mock_clock.jump(100)
-    await until(lambda: world.heard.depth == 1)
-    assert world.heard.receive_nowait() == "fresh"
-    scheduler.stop()
+    with contextlib.closing(World(scheduler)) as world:
+        node = Trespasser(world, LATE_WAYS[name])
+        scheduler.add(node, tick_timeout=1.0, thread=thread, failure_policy=horus.Ignore())
+        await nursery.start(scheduler.run)
+        await until(node.entered.is_set)
+        mock_clock.jump(1.5)
+        await until(lambda: state_of(scheduler) is NodeState.STUCK)
+        node.permit.set()
+        await until(lambda: len(node.caught) == 1)
+        (error,) = node.caught
+        assert isinstance(error, TickAbandoned)
+        assert "'trespasser'" in str(error)
+        world.check_untouched()
+        # The node's next tick is another one, and free to send.
+        await until(lambda: state_of(scheduler) is NodeState.RUNNING)
+        node.way = lambda node, w: node.send("motor", "fresh")
+        mock_clock.jump(100)
+        await until(lambda: world.heard.depth == 1)
+        assert world.heard.receive_nowait() == "fresh"
+        scheduler.stop()
 
 
 @pytest.mark.parametrize("name", WAITING_WAYS)
@@ -163,18 +169,18 @@ async def test_what_waits_to_send_or_receive_is_woken_when_its_tick_is_abandoned
     mock_clock: MockClock, nursery: trio.Nursery, name: str
 ) -> None:
     scheduler = horus.Scheduler(tick_rate=0.01)
-    world = World(scheduler)
-    node = Trespasser(world, WAITING_WAYS[name], permit=True)
-    scheduler.add(node, tick_timeout=1.0, failure_policy=horus.Ignore())
-    await nursery.start(scheduler.run)
-    await until(node.entered.is_set)
-    await trio.to_thread.run_sync(time.sleep, 0.02)
-    assert not node.caught
-    mock_clock.jump(1.5)
-    await until(lambda: len(node.caught) == 1)
-    assert isinstance(node.caught[0], TickAbandoned)
-    world.check_untouched()
-    scheduler.stop()
+    with contextlib.closing(World(scheduler)) as world:
+        node = Trespasser(world, WAITING_WAYS[name], permit=True)
+        scheduler.add(node, tick_timeout=1.0, failure_policy=horus.Ignore())
+        await nursery.start(scheduler.run)
+        await until(node.entered.is_set)
+        await trio.to_thread.run_sync(time.sleep, 0.02)
+        assert not node.caught
+        mock_clock.jump(1.5)
+        await until(lambda: len(node.caught) == 1)
+        assert isinstance(node.caught[0], TickAbandoned)
+        world.check_untouched()
+        scheduler.stop()
 
 
 def state_of(scheduler: horus.Scheduler) -> NodeState:

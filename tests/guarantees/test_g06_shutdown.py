@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -71,6 +73,12 @@ class Diary:
 
     def instants(self, what: str) -> dict[str, float]:
         return {name: instant for entry, name, instant in self.entries if entry == what}
+
+
+def seconds_to_next_deadline() -> float:
+    """How far to jump; nothing if no task waits for time."""
+    seconds = trio.lowlevel.current_statistics().seconds_to_next_deadline
+    return 0.0 if math.isinf(seconds) else max(0.0, seconds)
 
 
 # Exactly one shutdown for each init, in reverse groups
@@ -135,7 +143,7 @@ schedules = st.lists(
 
 @hypothesis.given(
     nodes=schedules,
-    ending=st.sampled_from(["duration", "stop", "cancel", "remove", "interrupt", "raise"]),
+    ending=st.sampled_from(["duration", "stop", "cancel", "remove"]),
     after=st.sampled_from([0.0, 0.125, 0.5, 1.0, 2.0]),
     stop_timeout=st.sampled_from([0.25, 2.0, 10.0]),
     deterministic=st.booleans(),
@@ -148,24 +156,28 @@ def test_every_init_that_succeeded_is_followed_by_one_shutdown(
     scheduler = Scheduler(
         8.0, stop_timeout=stop_timeout, deterministic=deterministic, signals=False
     )
-    up: dict[str, int] = {}
-    shutdowns: dict[str, int] = {}
+    up: dict[str, bool] = {}
+    problems: list[str] = []  # raised in a hook, they would only be failures of the node
+
+    def expect(name: str, state: bool, problem: str) -> None:
+        if up[name] is not state:
+            problems.append(f"{name} {problem}")
 
     def make(name: str, given: dict[str, Any]) -> None:
         inits, ticks = iter(given["init"]), iter(given["tick"])
 
         async def init(node: Node) -> None:
-            assert up[name] == 0, "initialised twice without a shutdown between"
+            expect(name, False, "was initialised twice without a shutdown between")
             await trio.sleep(0.125)
             match next(inits, "ok"):
                 case "raise":
                     raise Ending
                 case "hang":
                     await trio.sleep_forever()
-            up[name] = 1
+            up[name] = True
 
         async def tick(node: Node) -> None:
-            assert up[name] == 1, "ticked without being initialised"
+            expect(name, True, "ticked without being initialised")
             match next(ticks, "ok"):
                 case "raise":
                     raise Ending
@@ -176,9 +188,8 @@ def test_every_init_that_succeeded_is_followed_by_one_shutdown(
                         await trio.sleep(0.75)
 
         async def shutdown(node: Node) -> None:
-            assert up[name] == 1, "shut down without being initialised"
-            up[name] = 0
-            shutdowns[name] = shutdowns.get(name, 0) + 1
+            expect(name, True, "was shut down without being initialised")
+            up[name] = False
             await trio.lowlevel.checkpoint()  # not cancelled from outside
             match given["shutdown"]:
                 case "raise":
@@ -201,7 +212,7 @@ def test_every_init_that_succeeded_is_followed_by_one_shutdown(
         )
 
     for n, given in enumerate(nodes):
-        up[f"node {n}"] = 0
+        up[f"node {n}"] = False
         make(f"node {n}", given)
 
     async def main() -> None:
@@ -212,8 +223,8 @@ def test_every_init_that_succeeded_is_followed_by_one_shutdown(
                     scope.deadline = after
                 with contextlib.suppress(horus.RunFailed):
                     await scheduler.run(after if ending == "duration" else 3.0)
-            for name, count in up.items():
-                assert count == 0, f"{name} was not shut down"
+            for name in up:
+                expect(name, False, "was not shut down")
             nursery.cancel_scope.cancel()
 
     async def end_it() -> None:
@@ -224,9 +235,10 @@ def test_every_init_that_succeeded_is_followed_by_one_shutdown(
             for name in list(scheduler.statistics().nodes):
                 scheduler.remove(name)
                 await scheduler.stopped(name)
-                assert up[name] == 0
+                expect(name, False, "was not shut down when it had been removed")
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert problems == []
 
 
 async def test_a_restart_shuts_down_before_it_initialises_again(
@@ -392,12 +404,12 @@ async def test_two_hundred_hung_hooks_are_all_started_and_listed(mock_clock: Moc
             scheduler.stop()
             stopped_at = trio.current_time()
             while nursery.child_tasks:
-                await wait_all_tasks_blocked(0.01)
-                mock_clock.jump(0.125)
+                await wait_all_tasks_blocked(0.02)
+                mock_clock.jump(seconds_to_next_deadline())
             took = trio.current_time() - stopped_at
         names = {f"node {n}" for n in range(200)}
         assert sorted(begun) == sorted(names)  # each of them, once
-        assert took <= 5.0 + 0.125  # a step of the clock
+        assert took <= 5.0
         (report,) = reports
         assert {straggler.node for straggler in report.stragglers} == names
         assert len(report.stragglers) == 200
@@ -489,24 +501,34 @@ class Robot:
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-c", PRELUDE + textwrap.dedent(program)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.put(line.rstrip())
+        self.lines.put(None)
 
     def __enter__(self) -> Robot:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.reader.join()
 
     def wait_for(self, line: str) -> None:
-        assert self.process.stdout is not None
-        for said in self.process.stdout:
-            if said.strip() == line:
-                return
-        pytest.fail(f"it never said {line!r}: {self.process.communicate()[1]}")
+        seen: list[str] = []
+        while (said := self.lines.get(timeout=20)) != line:
+            assert said is not None, seen
+            seen.append(said)
 
     def signal(self, signum: signal.Signals) -> None:
         self.process.send_signal(signum)
@@ -514,15 +536,19 @@ class Robot:
     def end(self) -> tuple[int, list[str], float]:
         """Exit code, what else it said, and how many seconds it took."""
         began = time.monotonic()
-        said, errors = self.process.communicate(timeout=20)
-        assert "Traceback" not in errors or "KeyboardInterrupt" in errors, errors
-        return self.process.returncode, said.split("\n")[:-1], time.monotonic() - began
+        code = self.process.wait(timeout=20)
+        said: list[str] = []
+        while (line := self.lines.get(timeout=20)) is not None:
+            said.append(line)
+        return code, said, time.monotonic() - began
 
 
 PRELUDE = """
-import signal, sys, time
+import logging, signal, sys, time
 import trio
 import horus_trio as horus
+
+logging.getLogger("horus_trio").setLevel(logging.CRITICAL + 1)
 
 async def well(node):
     pass
@@ -572,15 +598,13 @@ def test_a_signal_stops_the_robot_gracefully(signum: signal.Signals) -> None:
 def test_a_second_signal_forces_the_end() -> None:
     program = """
         scheduler = horus.Scheduler()
-        node = horus.Node("a", tick=well, shutdown=hangs)
+        node = horus.Node("a", tick=waits, shutdown=hangs)
         scheduler.add(node, shutdown_timeout=20.0)
-        print("running")
         report = scheduler.run()
         print(report.reason, restored())
     """
     with Robot(program) as robot:
-        robot.wait_for("running")
-        time.sleep(0.3)  # until the handlers are there: nothing says so from outside
+        robot.wait_for("waiting")
         robot.signal(signal.SIGINT)
         robot.wait_for("shutdown begins")
         robot.signal(signal.SIGTERM)
@@ -595,8 +619,8 @@ def test_where_the_loop_is_blocked_the_second_signal_interrupts_the_code_that_bl
         scheduler = horus.Scheduler()
         scheduler.add(horus.Node("a", tick=blocks, shutdown=says_so))
         report = scheduler.run()
-        print(report.statistics.nodes["a"].last_error is None or "time.sleep(30)" in
-              report.statistics.nodes["a"].last_error, restored())
+        node = report.statistics.nodes["a"]
+        print(report.reason, report.failed, node.errors, node.ok, restored())
     """
     with Robot(program) as robot:
         robot.wait_for("blocking")
@@ -604,7 +628,7 @@ def test_where_the_loop_is_blocked_the_second_signal_interrupts_the_code_that_bl
         time.sleep(0.2)  # two signals in one instant are one
         robot.signal(signal.SIGINT)
         code, said, seconds = robot.end()
-    assert (code, said) == (0, ["shutdown", "True True"])
+    assert (code, said) == (0, ["shutdown", "SIGINT () 1 0 True"])
     assert seconds < 5.0
 
 

@@ -69,9 +69,10 @@ async def test_the_original_exception_comes_out_with_a_note_that_says_where(auto
     assert failed.exceptions == (original,)
     assert original.__notes__ == ["in node 'camera', tick 12, failure 1"]
     assert original.__traceback__ is not None
-    assert failed.report is scheduler.report
-    assert failed.report.reason == "node 'camera' failed"
-    assert not failed.report.ok
+    report: horus.RunReport = failed.report
+    assert report is scheduler.report
+    assert report.reason == "node 'camera' failed"
+    assert not report.ok
 
 
 async def test_exhausted_restarts_of_a_critical_node_say_how_many(autojump_clock: MockClock) -> None:

@@ -1,4 +1,9 @@
-"""The subcommand: a naive loop first, then the same nodes in the engine, then what that showed."""
+"""a robot among devices that are slow, fail, hang and hang up
+
+First its nodes run in one naive loop, then the same node objects run in the engine, and then it is
+summed up what that has shown: the control loop's rate in both, what failed and was survived, and
+whether the black box holds every row that was acknowledged.
+"""
 
 from __future__ import annotations
 

@@ -123,9 +123,8 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """1 if something is wrong; 128 + n if signal n had to force the end; else 0."""
-        _, forced, name = self.report.reason.rpartition(", forced by ")
-        if forced:
-            return 128 + signal.Signals[name]
+        if self.report.forced_by:
+            return 128 + signal.Signals[self.report.forced_by]
         return 1 if self.problems else 0
 
     @property
