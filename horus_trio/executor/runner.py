@@ -36,9 +36,6 @@ FINISH_GRACE = 0.5
 """Seconds an async tick has to finish once the node was told to stop (its `shutdown_timeout` if
 that is less). A tick that waits for input, or for a thread, is cancelled at once."""
 
-RETURN_GRACE = 0.1
-"""Seconds a thread that was left behind has to return once ``shutdown`` has closed its device."""
-
 THREAD_TICK_TIMEOUT = 30.0
 """The ``tick_timeout`` of a ``def`` tick that has none of its own, in seconds."""
 
@@ -281,13 +278,8 @@ class NodeRunner:
         if self._gate is not None:
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
-        out = self._worker.stuck
+        self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
-        if out is not None:
-            self.shutdown_while_busy = True
-            if not self._worker.is_forced:
-                with trio.move_on_after(RETURN_GRACE):
-                    await out.wait()
         return decision
 
     async def _initialise(self) -> BaseException | None:

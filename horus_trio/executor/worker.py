@@ -43,7 +43,6 @@ class Worker:
         fence: What the node's code runs under now.
         call: The thread call a tick or ``init`` is in, or None; `cancel` gives it up.
         tick_limit: Seconds for a ``def`` tick, or None: without limit.
-        is_forced: Whether hooks have to hurry.
         stuck: An event set when the thread that was left behind returns, or None.
     """
 
@@ -66,8 +65,8 @@ class Worker:
         self._own = own
         self.tick_limit = tick_limit
         self._tick_limit = None if tick_limit is None else TimeLimit(timer, tick_limit)
-        self.is_forced = False
-        self.is_forced_grace = FORCED_GRACE
+        self._forced = False
+        self._forced_grace = FORCED_GRACE
         self._hook_scope: trio.CancelScope | None = None
         self._hook_call: ThreadCall | None = None
 
@@ -113,18 +112,18 @@ class Worker:
         Returns:
             What it raised, `HookTimedOut`, or None.
         """
-        if self.is_forced:
-            seconds = min(seconds, self.is_forced_grace)
+        if self._forced:
+            seconds = min(seconds, self._forced_grace)
         if hook.is_async:
             return await self._call_on_loop(hook, seconds, args)
         limiter: trio.CapacityLimiter | None = self._limiter
         if hook.name != "init":
-            limiter = None if self.is_forced else self._pool.reserved
+            limiter = None if self._forced else self._pool.reserved
         call = self._prepare(hook, seconds, args, limiter, on_late)
         error = await self._start(call)
-        if call.waits_for_thread and self.is_forced and limiter is self._pool.reserved:
+        if call.waits_for_thread and self._forced and limiter is self._pool.reserved:
             # Every hook is at least started, if need be beside the reserved threads.
-            seconds = self.is_forced_grace
+            seconds = self._forced_grace
             call = self._prepare(hook, seconds, args, None, on_late)
             error = await self._start(call)
         if call.result is None:
@@ -155,8 +154,8 @@ class Worker:
 
     def force(self, now: float, grace: float) -> None:
         """Hurry: hooks have `grace` seconds from now, and no more queueing."""
-        self.is_forced = True
-        self.is_forced_grace = grace
+        self._forced = True
+        self._forced_grace = grace
         scope, call = self._hook_scope, self._hook_call
         if call is not None and call.waits_for_thread:
             call.cancel()
