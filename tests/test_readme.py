@@ -1,0 +1,59 @@
+"""What README.md says is true: its example runs, its links lead somewhere, its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import horus_trio as horus
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+class StubCamera:
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def read(self) -> int:
+        self.frames += 1
+        return self.frames
+
+
+def test_the_ten_lines_run() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    definitions, _, last = program.rpartition("horus.run(")
+    camera = StubCamera()
+    seen: list[int | None] = []
+
+    def steer(frame: int | None) -> str:
+        seen.append(frame)
+        return "straight on"
+
+    names: dict[str, Any] = {"open_camera": lambda: camera, "steer": steer}
+    exec(definitions, names)  # noqa: S102 - the text of our own README
+    report: horus.RunReport = eval(  # noqa: S307
+        "horus.run(" + last.replace("duration=10", "duration=0.5"), names
+    )
+    assert report.ok
+    # 15 and 50 are what the rates make of half a second; a loaded machine may miss a few.
+    assert 10 <= camera.frames <= 15
+    assert 40 <= len(seen) <= 50
+    assert max(frame or 0 for frame in seen) > 5
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_each_command_is_one_line() -> None:
+    commands = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    assert len(commands) == 2
+    assert all(command.count("\n") == 1 for command in commands)
+    assert [command.split()[-2:] for command in commands] == [
+        [".venv/bin/horus-trio", "demo"],
+        ["&&", ".venv/bin/nox"],
+    ]
