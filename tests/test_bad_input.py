@@ -874,6 +874,32 @@ def test_system_exit_is_a_failure(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["init", "tick"])
+def test_system_exit_in_a_group_is_a_failure_of_its_own(where: str) -> None:
+    group = BaseExceptionGroup("two", [SystemExit(3), ValueError("x")])
+    node = Trouble(where, group, failure_policy=horus.Fatal())
+    with pytest.raises(horus.RunFailed) as caught:
+        run_here(horus.Scheduler().add(node))
+    assert [type(e) for e in caught.value.exceptions] == [horus.NodeExited, ValueError]
+    assert all("in node 'trouble'" in e.__notes__[0] for e in caught.value.exceptions)
+
+
+def test_system_exit_in_a_background_task_is_a_failure() -> None:
+    async def leave() -> None:
+        raise BaseExceptionGroup("one", [SystemExit(3)])
+
+    async def init(node: horus.Node) -> None:
+        node.start_soon(leave)
+
+    async def tick(node: horus.Node) -> None:
+        """Nothing to do."""
+
+    node = horus.Node("arm", tick=tick, init=init, failure_policy=horus.Fatal())
+    with pytest.raises(horus.RunFailed) as caught:
+        run_here(horus.Scheduler().add(node))
+    assert [type(e) for e in caught.value.exceptions] == [horus.NodeExited]
+
+
+@pytest.mark.parametrize("where", ["init", "tick"])
 def test_keyboard_interrupt_is_a_stop_request(where: str) -> None:
     node = Trouble(where, KeyboardInterrupt())
     report = run_here(horus.Scheduler().add(node).add(Quiet("well")))

@@ -125,6 +125,30 @@ async def test_a_handler_that_blocks_does_not_block_the_loop(kept: Keeps) -> Non
     assert kept.texts[:20] == [f"tick {n}" for n in range(1, 21)]
 
 
+async def test_a_handler_that_blocks_at_the_end_holds_no_sibling_of_the_run_up(
+    kept: Keeps,
+) -> None:
+    hold = kept.hold = threading.Event()
+
+    class Talks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            self.log.warning("tick")
+            self.request_stop()
+
+    async def sibling() -> None:
+        for _ in range(5):
+            await trio.sleep(0.01)
+        hold.set()
+
+    with trio.fail_after(10):
+        scheduler = horus.Scheduler().add(Talks("arm"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sibling)
+            await scheduler.run()
+            assert hold.is_set()  # the run waited for the handler, and the sibling went on
+    assert kept.texts == ["tick"]
+
+
 async def test_a_level_may_change_at_any_time(kept: Keeps) -> None:
     node = horus.Node("arm")
     logger = logging.getLogger("horus_trio.node.arm")

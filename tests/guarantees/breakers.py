@@ -73,7 +73,8 @@ BREAKERS = [
         promise="G1",
         breaks="a thread of its own waits for the pool",
         search="                if own is None:\n",
-        replace="                if own is not None:\n                    await self._take_token()\n"
+        replace="                if own is not None:\n"
+        "                    await self._take_token()\n"
         "                else:\n",
         tests="thread_of_its_own",
     ),
@@ -111,8 +112,8 @@ BREAKERS = [
         promise="G3",
         breaks="time counts from the wait for a token",
         search="                    await self._take_token()\n",
-        replace="                    limit = math.inf if self._limit is None else self._limit.seconds\n"
-        "                    self._scope.deadline = self.queued_at + limit\n"
+        replace="                    if self._limit is not None:\n"
+        "                        self._scope.deadline = self.queued_at + self._limit.seconds\n"
         "                    await self._take_token()\n",
         tests="token",
     ),
@@ -142,10 +143,18 @@ BREAKERS = [
     Breaker(
         promise="G4",
         breaks="a send and the abandonment overlap",
-        search="        with fence.lock:\n            if fence.closed:\n                fence.refuse()\n"
-        "            with self._lock:\n",
-        replace="        if True:\n            if fence.closed:\n                fence.refuse()\n"
-        "            with self._lock:\n",
+        search="""
+        with fence.lock:
+            if fence.closed:
+                fence.refuse()
+            with self._lock:
+""",
+        replace="""
+        if True:
+            if fence.closed:
+                fence.refuse()
+            with self._lock:
+""",
         tests="under_way",
     ),
     Breaker(
@@ -162,6 +171,158 @@ BREAKERS = [
         replace="                self._worker.fence.close()\n"
         "                with trio.CancelScope(deadline=started + timeout) as scope:\n",
         tests="unwound",
+    ),
+    Breaker(
+        promise="G5",
+        breaks="grid points slept through count as one",
+        search="        self.missed += count\n",
+        replace="        self.missed += 1\n",
+        tests="generated",
+    ),
+    Breaker(
+        promise="G5",
+        breaks="a call stands between two counter updates",
+        search="        self.errors += 1\n        self.in_flight -= 1\n",
+        replace="        self.errors += 1\n        self.durations.summary()\n"
+        "        self.in_flight -= 1\n",
+        tests="foreign or signal_handler",
+    ),
+    Breaker(
+        promise="G5",
+        breaks="a def tick given up at the stop is not settled",
+        search="            shield=True,  # only `cancel` ends it",
+        replace="            shield=False,  # only `cancel` ends it",
+        tests="hang_and_return",
+    ),
+    Breaker(
+        promise="G5",
+        breaks="a missed grid point takes no number",
+        search="            self.seq += count\n",
+        replace="",
+        tests="takes_a_number",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="groups shut down in the order of init",
+        search="            for order in sorted(gates, reverse=True):\n",
+        replace="            for order in sorted(gates):\n",
+        tests="reverse",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="a failed init is followed by a shutdown",
+        search="        if error is not None:\n            return decision\n",
+        replace="",
+        tests="every_init or not_initialised",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="an outer cancellation reaches the nodes",
+        search="        with trio.CancelScope(shield=True):\n"
+        "            try:\n"
+        "                await self._supervise()\n",
+        replace="        with trio.CancelScope(shield=False):\n"
+        "            try:\n"
+        "                await self._supervise()\n",
+        tests="outer_cancellation",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="nothing is forced when the stop takes too long",
+        search="            deadline.set(self.clock() + within - grace)\n",
+        replace="",
+        tests="bounds",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="hooks that wait for a reserved thread are not started",
+        search="        if call.waits_for_thread and self._forced and "
+        "limiter is self._pool.reserved:\n",
+        replace="        if False:\n",
+        tests="two_hundred",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="SIGTERM ends the process",
+        search="            for signum in (signal.SIGINT, signal.SIGTERM):\n",
+        replace="            for signum in (signal.SIGINT,):\n",
+        tests="gracefully",
+    ),
+    Breaker(
+        promise="G6",
+        breaks="signal handlers stay",
+        search="            if signal.getsignal(signum) == self._handle:\n",
+        replace="            if False:\n",
+        tests="restored",
+    ),
+    Breaker(
+        promise="G7",
+        breaks="KeyboardInterrupt is a failure",
+        search="    return isinstance(error, KeyboardInterrupt)\n",
+        replace="    return False\n",
+    ),
+    Breaker(
+        promise="G7",
+        breaks="groups stay nested",
+        search="            yield from _leaves(inner)\n",
+        replace="            yield inner\n",
+    ),
+    Breaker(
+        promise="G7",
+        breaks="a node that is not critical ends the run",
+        search="            self.fatal = isinstance(decision, EndRun) or self.options.critical\n",
+        replace="            self.fatal = True\n",
+    ),
+    Breaker(
+        promise="G7",
+        breaks="a robot of failed nodes runs on",
+        search='                self.stop("every node has failed")\n',
+        replace="                pass\n",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="what an overflow loses is not counted",
+        search="            self._dropped += 1\n",
+        replace="",
+        tests="model or concurrent",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="who came last is served first",
+        search="            sender, _ = self._senders.popitem(last=False)\n",
+        replace="            sender, _ = self._senders.popitem(last=True)\n",
+        tests="model",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="a reader that does not tick holds senders up",
+        search="            self._lenient = lenient\n",
+        replace="            self._lenient = False\n",
+        tests="block_reader",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="a cancelled receive carries a message away",
+        search="                await _TaskWaiter().wait(self._as_consumer, self._leave_consumer)\n"
+        "            else:\n"
+        "                await trio.lowlevel.cancel_shielded_checkpoint()\n",
+        replace="                await _TaskWaiter().wait(self._as_consumer, self._leave_consumer)\n"
+        "            else:\n"
+        "                await trio.lowlevel.checkpoint()\n",
+        tests="link or lossless",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="an abandoned thread carries a message away",
+        search="            with fence.lock:\n"
+        "                if fence.closed:\n"
+        "                    fence.refuse()\n"
+        "                value, producer = self._take()\n",
+        replace="            if True:\n"
+        "                value, producer = self._take()\n"
+        "                if fence.closed:\n"
+        "                    fence.refuse()\n",
+        tests="link or lossless",
     ),
     Breaker(
         promise="G10",
@@ -181,6 +342,41 @@ BREAKERS = [
         search="        self._out[call] = None\n",
         replace="        pass\n",
         tests="listed",
+    ),
+    Breaker(
+        promise="G11",
+        breaks="the time is asked of the machine",
+        search="        self.clock: Callable[[], float] = clock.current_time\n",
+        replace="        import time\n"
+        "        self.clock: Callable[[], float] = time.monotonic\n",
+    ),
+    Breaker(
+        promise="G11",
+        breaks="periods are added up",
+        search="        return self.start + n / self.rate\n",
+        replace="        return self.start + n * (1 / self.rate)\n",
+        tests="absolute_grid",
+    ),
+    Breaker(
+        promise="G11",
+        breaks="a timerfd under every clock",
+        search=' and type(clock).__name__ == "SystemClock":\n',
+        replace=":\n",
+        tests="timer",
+    ),
+    Breaker(
+        promise="G11",
+        breaks="def nodes are let in under autojump",
+        search="        if hooks.uses_threads and self._has_autojump:\n",
+        replace="        if False:\n",
+        tests="refused",
+    ),
+    Breaker(
+        promise="G11",
+        breaks="the first backoff is doubled already",
+        search="self.backoff * 2.0 ** min(streak - 1, 64)",
+        replace="self.backoff * 2.0 ** min(streak, 64)",
+        tests="backoff",
     ),
 ]
 

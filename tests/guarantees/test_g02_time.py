@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -180,10 +181,10 @@ async def test_after_a_blocked_loop_the_old_grid_goes_on_without_a_burst(
     results = recorded(scheduler)
 
     async def block(node: horus.Node) -> None:
-        if node.current_tick is not None and node.current_tick.scheduled == 1:
+        if node.current_tick is not None and node.current_tick.seq == 11:
             autojump_clock.jump(1.23)
 
-    scheduler.add(horus.Node("culprit", tick=block, phase=0))
+    scheduler.add(horus.Node("culprit", tick=block, phase=0.0004))
     scheduler.add(horus.Node("victim", tick=work, phase=0.05))
     scheduler.add(horus.Node("fast", tick=work, phase=0.05, rate=1000))
     nodes = (await scheduler.run(4)).statistics.nodes
@@ -191,8 +192,8 @@ async def test_after_a_blocked_loop_the_old_grid_goes_on_without_a_burst(
     assert [r.scheduled for r in victim] == pytest.approx(
         [n / 10 + 0.05 for n in (*range(10), *range(21, 40))]
     )
-    assert [r.started for r in victim[10:13]] == pytest.approx([2.23, 2.25, 2.35])
-    fast = [r for r in results if r.node == "fast" and 2.23 <= r.started <= 2.25]
+    assert [r.started for r in victim[10:13]] == pytest.approx([2.2304, 2.25, 2.35])
+    fast = [r for r in results if r.node == "fast" and 2.23 <= r.started <= 2.2505]
     assert len(fast) == 21  # one late, then one each millisecond
     assert nodes["victim"].missed == 11
     assert nodes["culprit"].missed == 11
@@ -293,7 +294,8 @@ def test_wake_ups_are_finer_than_trios_own() -> None:
 
     async def sleeper(start: float, lateness: list[float]) -> None:
         for number in range(100):
-            due = start + number / 100
+            # Not in step with the other, for whole milliseconds are counted from going to sleep.
+            due = start + number / 100 + random.uniform(0.001, 0.009)
             await trio.sleep_until(due)
             lateness.append(trio.current_time() - due)
 
@@ -304,7 +306,7 @@ def test_wake_ups_are_finer_than_trios_own() -> None:
         scheduler.add(horus.Node("beat", tick=work, phase=0))
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)
-            nursery.start_soon(sleeper, trio.current_time() + 0.0051, lateness)
+            nursery.start_soon(sleeper, trio.current_time(), lateness)
             await trio.sleep(1.05)
             assert scheduler.statistics().timer == "timerfd"
             scheduler.stop()
@@ -315,7 +317,7 @@ def test_wake_ups_are_finer_than_trios_own() -> None:
         ours, theirs = trio.run(measure)
         return ours / theirs
 
-    assert best_of_three(ratio, 0.6) <= 0.6
+    assert best_of_three(ratio, 0.7) <= 0.7
 
 
 class CountWaits(trio.abc.Instrument):
