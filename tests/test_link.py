@@ -72,7 +72,7 @@ def test_a_link_has_a_printable_name(name: Any) -> None:
 
 @pytest.mark.parametrize("capacity", [0, -1, 2.0, True, None])
 def test_a_capacity_is_a_whole_number_above_0(capacity: Any) -> None:
-    with pytest.raises(horus.ConfigurationError, match="capacity is .*, expected a whole number"):
+    with pytest.raises(horus.ConfigurationError, match=r"capacity is .*, expected a whole number"):
         Link("x", capacity)
 
 

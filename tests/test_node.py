@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -1225,27 +1226,46 @@ def test_an_init_that_succeeds_too_late_is_undone_in_its_thread(fails: bool) -> 
     assert calls[0][1] == calls[1][1]
 
 
-def test_an_async_shutdown_cannot_undo_a_late_def_init_and_that_is_said(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    release = threading.Event()
+class LateInit(horus.Node):
+    """Its ``def init`` ends when it is let; its shutdown is async."""
 
-    class Slow(horus.Node):
-        def init(self) -> None:
-            release.wait(20)
+    def __init__(self) -> None:
+        super().__init__(
+            "slow", init_timeout=0.05, shutdown_timeout=0.05, failure_policy=horus.Fatal()
+        )
+        self.let = threading.Event()
+        self.shut = 0
 
-        def tick(self) -> None:
-            """Never called."""
+    def init(self) -> None:
+        self.let.wait(20)
 
-        async def shutdown(self) -> None:
-            pytest.fail("called")
+    def tick(self) -> None:
+        """Never called."""
 
-    scheduler = horus.Scheduler(stop_timeout=1).add(
-        Slow("slow", init_timeout=0.05, shutdown_timeout=0.05, failure_policy=horus.Fatal())
-    )
-    helper = threading.Timer(0.3, release.set)
+    async def shutdown(self) -> None:
+        self.shut += 1
+
+
+def test_a_late_def_init_is_undone_by_an_async_shutdown_on_the_loop() -> None:
+    node = LateInit()
+    helper = threading.Timer(0.3, node.let.set)
     helper.start()
     with pytest.raises(horus.RunFailed):
-        scheduler.run()
+        horus.run(node, stop_timeout=1)
     helper.join()
-    assert "make both def or both async" in caplog.text
+    assert node.shut == 1
+
+
+def test_an_async_shutdown_after_the_run_is_over_is_said_to_be_missing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    node = LateInit()
+    scheduler = horus.Scheduler(stop_timeout=1).add(node)
+    with horus.background(scheduler):
+        pass
+    node.let.set()
+    deadline = time.monotonic() + 10
+    while "make both def" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert node.shut == 0
+    assert "make both def" in caplog.text

@@ -310,7 +310,9 @@ async def test_a_node_that_is_stuck_at_the_stop_is_shut_down_all_the_same(
     report = await end_of(scheduler, mock_clock)
     assert sorted(shut) == ["deaf", "prompt"]
     assert sorted(report.shutdown_while_busy) == ["deaf", "reader"]
-    assert [straggler.node for straggler in report.stragglers] == ["deaf"]
+    # The reader's thread was let go in the last moment: it has been seen to end, or not yet.
+    left = {(straggler.node, straggler.call) for straggler in report.stragglers}
+    assert left - {("reader", "tick")} == {("deaf", "tick")}
     assert "deaf was shut down while a thread of it was still out" in str(report)
     deaf.permits.release()
 

@@ -1,4 +1,4 @@
-"""Hub, Subscription and Topics, rule by rule; their laws under load are in `guarantees/test_g09`."""
+"""Hub, Subscription and Topics, rule by rule; their laws under load are in `test_g09_topics`."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_a_message_type_is_a_class() -> None:
 
 @pytest.mark.parametrize("capacity", [0, -1, 1.0, True, None, "many"])
 def test_a_capacity_is_a_whole_number_above_0(capacity: Any) -> None:
-    with pytest.raises(horus.ConfigurationError, match="capacity is .*, expected a whole number"):
+    with pytest.raises(horus.ConfigurationError, match=r"capacity is .*, expected a whole number"):
         Hub[int]("x").subscribe(capacity)
 
 
 def test_an_overflow_is_one_of_the_rules() -> None:
     wrong: Any = "drop oldest"
-    with pytest.raises(horus.ConfigurationError, match="expected a horus_trio.Overflow"):
+    with pytest.raises(horus.ConfigurationError, match=r"expected a horus_trio\.Overflow"):
         Hub[int]("x").subscribe(overflow=wrong)
 
 
 @pytest.mark.parametrize("max_age", [0, -1.0, math.nan, math.inf])
 def test_a_max_age_is_finite_and_above_0(max_age: float) -> None:
-    with pytest.raises(horus.ConfigurationError, match="max_age is .*, expected a finite number"):
+    with pytest.raises(horus.ConfigurationError, match=r"max_age is .*, expected a finite number"):
         Sub("x", max_age=max_age)
 
 

@@ -245,10 +245,6 @@ class AsyncIOExecutor:
         if self.on_left is not None:
             self.on_left(runner)
 
-    def make_safe(self, runner: NodeRunner) -> None:
-        """Call a node's ``enter_safe_state`` beside its tick."""
-        self.start_soon(self._make_safe, runner)
-
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Start a task of the engine in a clean context: no tick's fence. On the loop."""
         self.clean_context.run(self.nursery.start_soon, function, *args)
@@ -298,10 +294,6 @@ class AsyncIOExecutor:
                 await self.timer.run()
             finally:
                 self.timer.close()
-
-    async def _make_safe(self, runner: NodeRunner) -> None:
-        with trio.CancelScope(shield=True):
-            await runner.enter_safe_state()
 
 
 def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:

@@ -8,22 +8,22 @@ failed in the background, or when its time to finish is over.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 import outcome
 import trio
 
 from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
-from ..logs import Throttle
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
-from .freshness import Freshness
+from .inputs import Inputs
 from .judge import Judge, is_interrupt, text_of
 from .mailbox import Mailbox
+from .misses import Misses
 from .ticker import Ticker
 from .worker import FAILURES, Worker
 
@@ -80,8 +80,16 @@ class NodeRunner:
         self.done: trio.Event = trio.Event()
         """Set when the node has left for good."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
+        misses = Misses(
+            name,
+            options.on_miss,
+            clock=executor.clock,
+            log=executor.log,
+            make_safe=lambda: executor.start_soon(self._make_safe),
+            stop=executor.request_stop,
+        )
         self.mailbox: Mailbox = Mailbox(
-            ledger, self._overrun, catch_up=options.on_miss is Miss.CATCH_UP
+            ledger, misses.overrun, catch_up=options.on_miss is Miss.CATCH_UP
         )
         self._hooks = hooks
         self._rebuild = rebuild
@@ -93,7 +101,6 @@ class NodeRunner:
         self._life = trio.CancelScope()
         self._grace: Alarm | None = None
         self._probe_alarm: Alarm | None = None
-        self._miss_throttle = Throttle()
         own = options.thread == "own" and hooks.uses_threads
         timeout = options.tick_timeout
         self._worker = Worker(
@@ -112,7 +119,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=self._missed,
+            late=misses.missed,
         )
         self._judge = Judge(
             name,
@@ -124,7 +131,12 @@ class NodeRunner:
         )
         self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
         self._background_error: BaseException | None = None
-        self._sit_down()
+        self._owes_shutdown = False
+        self._inputs = Inputs(
+            options, self.seat, self.mailbox, executor.timer, self._observer_failed
+        )
+        self.seat.set_lenient(True)  # nobody waits for a node that does not tick yet
+        self._replace(node, hooks)
 
     def __repr__(self) -> str:
         return f"<NodeRunner of {self.name!r}, {self.state.value}>"
@@ -210,10 +222,6 @@ class NodeRunner:
     def cancel_tick(self, tick: Tick) -> None:
         """Settle a tick that was released and will never run."""
         self._ticker.cancel(tick)
-
-    async def enter_safe_state(self) -> None:
-        """Call the node's ``enter_safe_state``, if it has one."""
-        await self._run_hook(self._hooks.enter_safe_state)
 
     def request_stop(self, reason: str) -> None:
         """Stop the run; any thread."""
@@ -311,6 +319,9 @@ class NodeRunner:
             return None
         with self._life:
             await self._worker.wait_while_stuck()
+            if self._owes_shutdown:
+                self._owes_shutdown = False
+                await self._run_hook(self._hooks.shutdown)
             if self.mailbox.leaving is None:
                 decision = await self._decide(error, "init")
         self._life = trio.CancelScope()
@@ -330,13 +341,7 @@ class NodeRunner:
         judge = self._judge
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
-        for topic in self.options.on:
-            subscription = self.seat.subscription(topic)
-            subscription.notify(self._arrived)
-            if subscription.depth:  # it came while nobody listened
-                self._arrived(1)
-        for watch in self._inputs:
-            watch.start()
+        self._inputs.start()
         self._open_mailbox()
         with self._life:
             while True:
@@ -358,10 +363,7 @@ class NodeRunner:
         mailbox.close()
         self._suspended = False
         self.seat.set_lenient(True)
-        for topic in self.options.on:
-            self.seat.subscription(topic).notify(None)
-        for watch in self._inputs:
-            watch.stop()
+        self._inputs.stop()
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
@@ -449,17 +451,23 @@ class NodeRunner:
         self.ledger.last_error = text = text_of(error)
         self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
 
+    async def _make_safe(self) -> None:
+        with trio.CancelScope(shield=True):
+            await self._run_hook(self._hooks.enter_safe_state)
+
     def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
         """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
         shutdown = self._hooks.shutdown
         if shutdown is None or not isinstance(result, outcome.Value):
             return
         if shutdown.is_async:
-            self.executor.log.error(
-                "node %r: init succeeded after it had been given up, and its async shutdown "
-                "cannot run in init's thread; make both def or both async",
-                self.name,
-            )
+            self._owes_shutdown = True  # on the loop, once it has seen this thread return
+            if self.done.is_set():
+                self.executor.log.error(
+                    "node %r: init succeeded after the run was over, and its async shutdown had "
+                    "no loop to run on; make both def",
+                    self.name,
+                )
             return
         undone = outcome.capture(shutdown.call)
         if isinstance(undone, outcome.Error):
@@ -469,27 +477,7 @@ class NodeRunner:
                 text_of(undone.error),
             )
 
-    # Missing and suspension
-
-    def _overrun(self) -> None:
-        self._missed("is still busy at its next release")
-
-    def _missed(self, what: str) -> None:
-        match self.options.on_miss:
-            case Miss.SKIP | Miss.CATCH_UP:
-                return
-            case Miss.WARN:
-                held_back = self._miss_throttle.admit(self._clock())
-                if held_back is not None:
-                    self.executor.log.warning(
-                        "node %r %s (%d more since the last report)", self.name, what, held_back
-                    )
-            case Miss.SAFE_MODE:
-                self.executor.make_safe(self)
-            case Miss.STOP:
-                self.request_stop(f"node {self.name!r} {what}")
-            case unknown:
-                assert_never(unknown)
+    # Taking ticks
 
     def _suspend(self, seconds: float) -> None:
         self._suspended = True
@@ -513,10 +501,6 @@ class NodeRunner:
         ):
             self.seat.set_lenient(False)
             self.mailbox.open(self._clock())
-
-    def _arrived(self, count: int) -> None:
-        """Messages came in on an ``on`` topic: one tick, the others coalesce with it."""
-        self.mailbox.post(self._clock(), count)
 
     # Leaving
 
@@ -555,25 +539,6 @@ class NodeRunner:
     def _enter(self, state: NodeState, phase: str) -> None:
         self._state = state
         self.phase = phase
-
-    def _sit_down(self) -> None:
-        options, seat = self.options, self.seat
-        for pub in options.pubs:
-            self.executor.topics.declare(pub)
-        for sub in options.subs:
-            seat.join(sub)
-        for topic in options.on:
-            seat.subscription(topic)
-        self._inputs = [
-            Freshness(
-                self.executor.timer, self._clock, sub, seat.hub(sub.topic), self._observer_failed
-            )
-            for sub in options.subs
-            if sub.max_age is not None
-        ]
-        seat.set_lenient(True)  # nobody waits for a node that does not tick yet
-        self.node.name = self.name
-        self.node._seat = seat
 
     def _replace(self, node: Node, hooks: Hooks) -> None:
         self.node._seat = None  # it may be the same instance

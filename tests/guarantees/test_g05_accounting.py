@@ -10,13 +10,12 @@ from __future__ import annotations
 import collections
 import json
 import logging
-import math
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
@@ -182,9 +181,7 @@ options = st.fixed_dictionaries(
     },
 )
 operations = st.tuples(
-    st.sampled_from(
-        ["pause", "resume", "rate", "remove", "add", "publish", "stall", "look"]
-    ),
+    st.sampled_from(["pause", "resume", "rate", "remove", "add", "publish", "stall", "look"]),
     st.integers(0, 3),
     st.sampled_from(DYADIC),
 )
@@ -194,7 +191,9 @@ robots = st.integers(1, 4).flatmap(
         nodes=st.lists(options, min_size=n, max_size=n),
         acts=st.lists(st.lists(acts, min_size=1, max_size=4), min_size=n, max_size=n),
         inits=st.lists(
-            st.lists(st.sampled_from(["ok", "ok", "ok", "ok", "raise", "hang"]), min_size=1, max_size=3),
+            st.lists(
+                st.sampled_from(["ok", "ok", "ok", "ok", "raise", "hang"]), min_size=1, max_size=3
+            ),
             min_size=n,
             max_size=n,
         ),
@@ -470,12 +469,17 @@ def mixed_robot() -> Scheduler:
     always = horus.Ignore()
     scheduler.add(horus.Node("well", tick=well), rate=500)
     scheduler.add(horus.Node("badly", tick=badly), rate=200, failure_policy=always)
-    scheduler.add(horus.Node("never", tick=never), rate=200, tick_timeout=0.004,
-                  failure_policy=always)
+    scheduler.add(
+        horus.Node("never", tick=never), rate=200, tick_timeout=0.004, failure_policy=always
+    )
     scheduler.add(horus.Node("slowly", tick=slowly), rate=500)
     scheduler.add(horus.Node("on", tick=slowly), on="numbers")
-    scheduler.add(horus.Node("in a thread", tick=in_a_thread), rate=100, tick_timeout=0.01,
-                  failure_policy=always)
+    scheduler.add(
+        horus.Node("in a thread", tick=in_a_thread),
+        rate=100,
+        tick_timeout=0.01,
+        failure_policy=always,
+    )
     return scheduler
 
 

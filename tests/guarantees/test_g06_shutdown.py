@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import hypothesis
 import pytest
@@ -150,7 +150,10 @@ schedules = st.lists(
 )
 @hypothesis.settings(max_examples=200, deadline=None)
 def test_every_init_that_succeeded_is_followed_by_one_shutdown(
-    nodes: list[dict[str, Any]], ending: str, after: float, stop_timeout: float,
+    nodes: list[dict[str, Any]],
+    ending: str,
+    after: float,
+    stop_timeout: float,
     deterministic: bool,
 ) -> None:
     scheduler = Scheduler(
@@ -516,7 +519,7 @@ class Robot:
                 self.lines.put(line.rstrip())
         self.lines.put(None)
 
-    def __enter__(self) -> Robot:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

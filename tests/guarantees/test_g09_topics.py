@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis
+import outcome
 import pytest
 import trio
 from hypothesis import strategies as st
@@ -91,8 +92,20 @@ class Model:
 
 operations = st.tuples(
     st.sampled_from(
-        ["subscribe", "send", "send", "send", "send async", "send async", "receive", "receive"]
-        + ["drain", "close", "cancel"]
+        [
+            "subscribe",
+            "send",
+            "send",
+            "send",
+            "send async",
+            "send async",
+            "send async",
+            "receive",
+            "receive",
+            "drain",
+            "close",
+            "cancel",
+        ]
     ),
     st.integers(0, 5),
     st.sampled_from(list(Overflow)),
@@ -100,14 +113,19 @@ operations = st.tuples(
 
 
 @hypothesis.given(
-    operations=st.lists(operations, max_size=40), latch=st.booleans(), threads=st.booleans()
+    operations=st.lists(operations, min_size=4, max_size=40),
+    blocking=st.booleans(),
+    latch=st.booleans(),
+    threads=st.booleans(),
 )
 @hypothesis.settings(max_examples=400, deadline=None)
 async def test_a_hub_does_what_its_model_does(
-    operations: list[tuple[str, int, Overflow]], latch: bool, threads: bool
+    operations: list[tuple[str, int, Overflow]], blocking: bool, latch: bool, threads: bool
 ) -> None:
     hub = Hub[int]("x", latch=latch)
     pairs: list[tuple[Subscription[int], Model]] = []
+    if blocking:
+        pairs.append((hub.subscribe(1, Overflow.BLOCK), Model(1, Overflow.BLOCK)))
     waiting: collections.OrderedDict[int, trio.CancelScope] = collections.OrderedDict()
     published: list[int] = []
     finished: list[int] = []  # senders, in the order in which they came through
@@ -119,6 +137,8 @@ async def test_a_hub_does_what_its_model_does(
                 model.offer(message)
 
     def admit() -> None:
+        if len(waiting) > 1:
+            hypothesis.event("several wait for room")
         while waiting and not any(model.holds_up for _, model in pairs):
             message, _ = waiting.popitem(last=False)
             publish(message)
@@ -199,25 +219,22 @@ class Play:
     """Threads that begin together, and whatever they raise is raised by `end`."""
 
     def __init__(self, *works: Callable[[], None]) -> None:
-        self.problems: list[BaseException] = []
+        self.outcomes: list[outcome.Outcome[None]] = []
         self.start = threading.Barrier(len(works))
         self.threads = [threading.Thread(target=self._play, args=[work]) for work in works]
         for thread in self.threads:
             thread.start()
 
     def _play(self, work: Callable[[], None]) -> None:
-        try:
-            self.start.wait(10)
-            work()
-        except BaseException as problem:
-            self.problems.append(problem)
+        self.start.wait(10)
+        self.outcomes.append(outcome.capture(work))
 
     def end(self) -> None:
         for thread in self.threads:
             thread.join(20)
             assert not thread.is_alive(), "a thread does not end"
-        if self.problems:
-            raise self.problems[0]
+        for result in self.outcomes:
+            result.unwrap()
 
 
 threaded_operations = st.lists(
@@ -266,7 +283,7 @@ def test_the_laws_hold_for_operations_in_concurrent_threads(
                 case "look":
                     assert all(map(is_lawful, subscriptions))
 
-    play = Play(*(lambda n=n, p=p: work(n, p) for n, p in enumerate(plays)))  # type: ignore[misc]
+    play = Play(*(lambda n=n, p=p: work(n, p) for n, p in enumerate(plays)))
     play.end()
     order = record.drain()
     sends = sum(play.count("send") for play in plays)
@@ -364,8 +381,19 @@ async def test_the_laws_hold_while_threads_and_tasks_send_receive_cancel_and_loo
 
 link_steps = st.lists(
     st.sampled_from(
-        ["send", "send", "receive", "receive", "cancel producer", "cancel consumer", "settle"]
-        + ["abandon producer", "abandon consumer", "send nowait", "receive nowait"]
+        [
+            "send",
+            "send",
+            "receive",
+            "receive",
+            "cancel producer",
+            "cancel consumer",
+            "settle",
+            "abandon producer",
+            "abandon consumer",
+            "send nowait",
+            "receive nowait",
+        ]
     ),
     max_size=40,
 )
@@ -475,7 +503,7 @@ async def test_lossless_means_lossless(direction: str, capacity: int) -> None:
     dice = random.Random(capacity)
     link = Link[int]("x", capacity)
     received: list[int] = []
-    over = threading.Event()
+    over, all_there = threading.Event(), threading.Event()
     impatient = [Impatient(), Impatient()]
 
     def send_all() -> None:
@@ -485,6 +513,7 @@ async def test_lossless_means_lossless(direction: str, capacity: int) -> None:
     def receive_all() -> None:
         for _ in range(count):
             received.append(impatient[1].persist(link.receive_blocking))
+        all_there.set()
 
     def abandon() -> None:
         while not over.is_set():
@@ -513,8 +542,8 @@ async def test_lossless_means_lossless(direction: str, capacity: int) -> None:
             elif direction == "task to thread":
                 for n in range(count):
                     await persist(dice, link.send, n)
-            while len(received) < count:
-                await trio.sleep(0.001)
+            if direction != "thread to task":
+                await trio.to_thread.run_sync(all_there.wait, 20)
     finally:
         over.set()
         link.close()
@@ -664,4 +693,3 @@ async def test_a_stuck_block_reader_holds_nobody_up(mock_clock: MockClock) -> No
             scheduler.stop()
     finally:
         release.set()
-

@@ -5,6 +5,7 @@ All instants are sums of powers of two, so they are exact and compared with `==`
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
@@ -223,9 +224,10 @@ async def test_tick_timeout(autojump_clock: MockClock) -> None:
     scheduler.add(Node("a", tick=sleeps(5)), tick_timeout=0.75, failure_policy=policy, phase=0.0)
     scheduler.add(Node("b", tick=sleeps(0.75)), tick_timeout=0.875, phase=0.0)
     await scheduler.run(2.0)
-    assert [
-        (r.status, r.started, r.duration) for r in log.results if r.node == "a"
-    ] == [(TickStatus.TIMED_OUT, 0.0, 0.75), (TickStatus.TIMED_OUT, 1.0, 0.75)]
+    assert [(r.status, r.started, r.duration) for r in log.results if r.node == "a"] == [
+        (TickStatus.TIMED_OUT, 0.0, 0.75),
+        (TickStatus.TIMED_OUT, 1.0, 0.75),
+    ]
     assert [
         (r.status, r.duration) for r in log.results if r.node == "b"
     ] == [(TickStatus.OK, 0.75)] * 2  # fmt: skip
@@ -325,7 +327,7 @@ async def test_backoff_doubles_is_bounded_and_begins_anew_after_a_stable_time(
     policy = Restart(max_restarts=100, within=32.0, backoff=0.25, max_backoff=1.0, jitter=0.0)
     scheduler.add(Node("a", tick=tick, init=init), failure_policy=policy)
     await scheduler.run(71.0)
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert gaps == [0.25, 0.5, 1.0, 1.0, 64.25, 0.5, 1.0, 1.0, 1.0]
 
 
@@ -359,7 +361,7 @@ async def test_jitter_spreads_the_backoff_by_its_fraction(autojump_clock: MockCl
     policy = Restart(max_restarts=100, within=0.5, backoff=1.0, max_backoff=1.0, jitter=0.25)
     scheduler.add(Node("a", tick=well, init=init), failure_policy=policy)
     await scheduler.run(50.0)
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert all(0.75 <= gap <= 1.25 for gap in gaps)
     assert len(set(gaps)) > 10
 
