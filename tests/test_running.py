@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -479,3 +480,20 @@ def test_a_run_that_nobody_awaits_is_warned_about() -> None:
     )
     assert done.stdout == ""
     assert "was never awaited" in done.stderr
+
+
+def test_a_late_wake_up_releases_nothing_past_the_end() -> None:
+    """n seconds at r Hz are n * r releases, even if the loop is blocked across the end."""
+
+    class Blocking(horus.AsyncNode):
+        ticks = 0
+
+        async def tick_async(self) -> None:
+            self.ticks += 1
+            if self.ticks == 28:
+                time.sleep(0.1)  # from 0.27 s to 0.37 s, past the end
+
+    report = horus.run(Blocking("blocking", rate=100), duration=0.3)
+    node = report.statistics.nodes["blocking"]
+    assert node.ticks_released == 30
+    assert node.ok + node.missed == 30

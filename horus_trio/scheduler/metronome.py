@@ -23,13 +23,17 @@ class Beat:
         mailbox: Is released.
         grid: The instants.
         order: At equal instants, lower is earlier.
+        end: No release at or after this instant, in seconds, however late the wake-up.
     """
 
-    __slots__ = ("_alarm", "_mailbox", "_next", "grid")
+    __slots__ = ("_alarm", "_last", "_mailbox", "_next", "grid")
 
-    def __init__(self, timer: Timer, mailbox: Mailbox, grid: Grid, order: int) -> None:
+    def __init__(
+        self, timer: Timer, mailbox: Mailbox, grid: Grid, order: int, end: float = math.inf
+    ) -> None:
         self.grid: Grid = grid
         self._mailbox = mailbox
+        self._last = math.nextafter(end, -math.inf)
         self._next = 0
         self._alarm = timer.alarm(self._ring, order=order)
 
@@ -49,7 +53,7 @@ class Beat:
         grid, n = self.grid, self._next
         following = grid.point(n + 1)
         if following <= now:
-            first, n = n, grid.index(now)
+            first, n = n, max(n, grid.index(min(now, self._last)))
             kept = max(first, n - CATCH_UP_BOUND)
             self._mailbox.skip([grid.point(k) for k in range(kept, n)], kept - first)
             following = grid.point(n + 1)

@@ -46,6 +46,7 @@ class Run:
         self.forced_by: str = ""
         self._stopping = trio.Event()
         self._epoch = math.nan
+        self._end = math.inf
         self._ended = math.nan
         self._warnings: list[str] = []
         self._failed: list[NodeRunner] = []
@@ -148,7 +149,8 @@ class Run:
         if duration is not None:
             # Before any release of the same instant: n seconds at r Hz are n * r ticks.
             alarm = executor.timer.alarm(lambda now: self._run_down(duration), order=-math.inf)
-            alarm.set(epoch + duration)
+            self._end = epoch + duration
+            alarm.set(self._end)
             if duration == 0:
                 return
         members = list(self.scheduler._members.values())
@@ -251,7 +253,7 @@ class Run:
             return
         runner.seat.period = 1.0 / member.rate
         grid = Grid(at, member.rate)
-        member.beat = Beat(executor.timer, runner.mailbox, grid, member.options.order)
+        member.beat = Beat(executor.timer, runner.mailbox, grid, member.options.order, self._end)
         if not member.paused and not self._over:
             member.beat.start(since)
 
