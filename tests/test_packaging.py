@@ -58,8 +58,12 @@ def test_the_wheel_is_complete(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
-def test_the_command_runs_in_an_empty_environment(empty_environment: Path, tmp_path: Path) -> None:
-    assert "demo" in run(empty_environment / "horus-trio", "--help", cwd=tmp_path)
+def test_the_demo_runs_in_an_empty_environment(empty_environment: Path, tmp_path: Path) -> None:
+    command = empty_environment / "horus-trio"
+    assert "demo" in run(command, "--help", cwd=tmp_path)
+    printed = run(command, "demo", "--duration", "2", "--plain", cwd=tmp_path)
+    assert "The control loop" in printed
+    assert ": equal" in printed
 
 
 def test_every_public_name_is_there_in_an_empty_environment(

@@ -491,7 +491,7 @@ def test_a_late_wake_up_releases_nothing_past_the_end() -> None:
         async def tick_async(self) -> None:
             self.ticks += 1
             if self.ticks == 28:
-                time.sleep(0.1)  # from 0.27 s to 0.37 s, past the end
+                time.sleep(0.1)  # noqa: ASYNC251 - from 0.27 s to 0.37 s, past the end
 
     report = horus.run(Blocking("blocking", rate=100), duration=0.3)
     node = report.statistics.nodes["blocking"]
