@@ -36,13 +36,16 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests: all of them under branch coverage, or those named after `--` without it."""
+    """Run the tests: all of them under branch coverage, or those named after `--` without it.
+
+    Much of a run is waiting, so two processes share the files.
+    """
     install(session, "tests")
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest")
+    session.run("coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
