@@ -64,7 +64,8 @@ def test_outside_a_trio_run_it_blocks() -> None:
     node = stop_at(5)
     report = horus.Scheduler(tick_rate=1000).add(node).run()
     assert isinstance(report, horus.RunReport)
-    assert (report.reason, report.ok, node.ticks) == ("done", True, 5)
+    assert (report.reason, report.ok) == ("done", True)
+    assert node.ticks >= 5  # a tick that was due before the stop was seen may follow
     assert completed(node)
 
 

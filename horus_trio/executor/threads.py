@@ -1,7 +1,7 @@
 """Threads for blocking code: a `ThreadCall` runs in a `WorkerThread`, and can be left behind.
 
 A worker is itself one long `trio.to_thread.run_sync`, so `trio.from_thread` works in it, and it
-runs one call after the other, which costs less than half of a fresh ``run_sync`` for each. Whether
+runs one call after the other, which costs less than a fresh ``run_sync`` for each. Whether
 a call has returned or was abandoned is decided under its lock, once: a function that had already
 returned keeps its result.
 """
