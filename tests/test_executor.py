@@ -89,6 +89,23 @@ async def test_results_are_kept_from_the_start(autojump_clock: trio.testing.Mock
         assert executor.results is executor.results
 
 
+async def test_results_end_with_the_executor(autojump_clock: trio.testing.MockClock) -> None:
+    seen: list[int] = []
+
+    async def read(results: horus.Subscription[AsyncResult]) -> None:
+        seen.extend([result.seq async for result in results])
+
+    async with trio.open_nursery() as nursery, horus.open_executor() as executor:
+        await executor.spawn_node(Counts("a"))
+        nursery.start_soon(read, executor.results)
+        for _ in range(3):
+            executor.tick("a")
+            await settle()
+    assert seen == [1, 2, 3]
+    with pytest.raises(trio.EndOfChannel):
+        executor.results.receive_nowait()
+
+
 async def test_tick_all_asks_every_node(autojump_clock: trio.testing.MockClock) -> None:
     async with horus.open_executor() as executor:
         for name in "abc":

@@ -96,6 +96,7 @@ class AsyncIOExecutor:
         self._request_stop = on_stop
         self._timer_scope = trio.CancelScope(shield=True)
         self._results_hub: Hub[AsyncResult] = Hub("results") if results is None else results
+        self._owns_results = results is None
         self._results: Subscription[AsyncResult] | None = None
         self._has_autojump = getattr(clock, "autojump_threshold", float("inf")) != float("inf")
         nursery.start_soon(self._run_timer)
@@ -149,7 +150,10 @@ class AsyncIOExecutor:
 
     @property
     def results(self) -> Subscription[AsyncResult]:
-        """The results of all ticks: a receive channel that drops the oldest beyond 1024."""
+        """The results of all ticks: a receive channel that drops the oldest beyond 1024.
+
+        It ends when the executor has been left and everything has been received.
+        """
         if self._results is None:
             self._results = self.open_results(1024)
         return self._results
@@ -279,6 +283,8 @@ class AsyncIOExecutor:
     def close(self) -> None:
         """After `shutdown_all`: give back what is held, and end the timer."""
         self.pool.close()
+        if self._owns_results:
+            self._results_hub.close()
         self._timer_scope.cancel()
 
     def _find(self, node: Node | str) -> NodeRunner:

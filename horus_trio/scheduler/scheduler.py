@@ -63,7 +63,8 @@ class Scheduler:
         signals: Whether SIGINT and SIGTERM stop a run in the main thread.
         deterministic: Run one tick at a time in a fixed order. It trades isolation away.
         max_abandoned: Threads that may be left behind before tokens are held back.
-        stall_after: Seconds the loop may be blocked before that is reported.
+        stall_after: Seconds the loop may be blocked before a watchdog reports it. There is no
+            watchdog yet: the value is only checked.
         switch_interval: Seconds for `sys.setswitchinterval` during a run; None: at most 0.5 ms,
             so that a busy Python thread does not hold the loop up.
 
