@@ -545,3 +545,29 @@ async def test_a_node_goes_back_to_its_own_thread_after_a_tick_was_left_behind(
     assert statuses == [TickStatus.ABANDONED, TickStatus.OK]
     assert len(set(threads)) == 1
     scheduler.stop()
+
+
+def test_an_init_that_hangs_holds_the_stop_up_for_its_own_limit_only() -> None:
+    """The thread has `shutdown_timeout` to return, not the whole `stop_timeout`."""
+    started, let = threading.Event(), threading.Event()
+
+    def hang(node: horus.Node) -> None:
+        started.set()
+        let.wait(60)
+
+    scheduler = horus.Scheduler(stop_timeout=30)
+    scheduler.add(horus.Node("hung", tick=idle, init=hang, shutdown_timeout=0.1))
+
+    def stop() -> None:
+        started.wait(20)
+        scheduler.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    begun = time.monotonic()
+    report = scheduler.run()
+    took = time.monotonic() - begun
+    let.set()
+    stopper.join()
+    assert [straggler.call for straggler in report.stragglers] == ["init"]
+    assert took < 15

@@ -317,6 +317,8 @@ class NodeRunner:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
+        if self.mailbox.leaving is not None:
+            return None  # its thread has had its time, and nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
             if self._owes_shutdown:
