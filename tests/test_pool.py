@@ -571,3 +571,58 @@ def test_an_init_that_hangs_holds_the_stop_up_for_its_own_limit_only() -> None:
     stopper.join()
     assert [straggler.call for straggler in report.stragglers] == ["init"]
     assert took < 15
+
+
+def test_a_thread_that_cannot_be_started_fails_the_tick_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a machine that has no threads left; the next tick finds one."""
+    start = trio.to_thread.run_sync
+    refusals = iter([RuntimeError("can't start new thread")] * 2)
+
+    async def short_of_threads(*args: Any, **options: Any) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return await start(*args, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", short_of_threads)
+    limiter = trio.CapacityLimiter(1)
+    scheduler = horus.Scheduler(limiter=limiter)
+    scheduler.add(horus.Node("pool", tick=idle, rate=50, failure_policy=horus.Ignore()))
+    scheduler.add(
+        horus.Node("own", tick=idle, rate=50, thread="own", failure_policy=horus.Ignore())
+    )
+    report = scheduler.run(0.5)
+    nodes = report.statistics.nodes
+    assert [nodes[name].errors for name in ("pool", "own")] == [1, 1]
+    assert all(nodes[name].ok > 5 for name in ("pool", "own"))
+    assert "can't start new thread" in (nodes["own"].last_error or "")
+    assert limiter.borrowed_tokens == 0
+    assert report.stragglers == ()
+
+
+def test_an_init_without_a_thread_is_a_failure_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = trio.to_thread.run_sync
+    refusals = iter([RuntimeError("can't start new thread")])
+
+    async def short_of_threads(*args: Any, **options: Any) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return await start(*args, **options)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", short_of_threads)
+    inits: list[str] = []
+    node = horus.Node(
+        "node",
+        tick=idle,
+        init=lambda node: inits.append(node.name),
+        rate=50,
+        failure_policy=horus.Restart(backoff=0.01),
+    )
+    report = horus.run(node, duration=0.5)
+    assert inits == ["node"]
+    statistics = report.statistics.nodes["node"]
+    assert (statistics.failures, statistics.restarts, statistics.errors) == (1, 1, 0)
+    assert statistics.ok > 5

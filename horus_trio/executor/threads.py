@@ -340,6 +340,7 @@ class WorkerThread:
                 )
             except RuntimeError as error:  # no thread could be started; the next call tries again
                 self._serving = False
+                self._scope = trio.CancelScope(shield=True)  # a scope serves once
                 job = self._jobs.get_nowait()
                 if job is not None:
                     job[1].refused = error
