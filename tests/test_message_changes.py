@@ -14,7 +14,7 @@ import horus_trio as horus
 @pytest.fixture
 def checking_hub() -> horus.Hub[Any]:
     hub: horus.Hub[Any] = horus.Hub("pose")
-    hub._checks = True  # what `python -X dev` sets
+    hub._inspect = hub._check_unchanged  # what `python -X dev` sets
     return hub
 
 

@@ -11,8 +11,9 @@ from .executor import (
     open_executor,
 )
 from .mailbox import Mailbox
-from .pool import AbandonedThread, PoolStatistics
+from .pool import AbandonedThread, PoolStatistics, stack_of
 from .runner import NodeRunner
+from .threads import ThreadCall
 
 __all__ = [
     "POOL_TOKENS",
@@ -22,6 +23,8 @@ __all__ = [
     "Mailbox",
     "NodeRunner",
     "PoolStatistics",
+    "ThreadCall",
     "numbered_name",
     "open_executor",
+    "stack_of",
 ]

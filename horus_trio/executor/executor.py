@@ -91,6 +91,8 @@ class AsyncIOExecutor:
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
+        self.dress: Callable[[str, Hooks], Hooks] = lambda name, hooks: hooks
+        """What is put around the hooks of the node of a name; a harness puts its faults there."""
         self.runners: dict[str, NodeRunner] = {}
         self._token = trio.lowlevel.current_trio_token()
         self._request_stop = on_stop

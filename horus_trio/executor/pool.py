@@ -12,14 +12,13 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import FrameType
 
 import trio
 
 from ..timer import Timer
 from .threads import ThreadCall, WorkerThread
 
-__all__ = ["AbandonedThread", "BlockingPool", "PoolStatistics"]
+__all__ = ["AbandonedThread", "BlockingPool", "PoolStatistics", "stack_of"]
 
 HOOK_THREADS = 8
 """Threads reserved for ``shutdown``, ``on_error`` and ``enter_safe_state``; they have no queue
@@ -100,7 +99,6 @@ class BlockingPool:
         """A snapshot; any thread."""
         now = self.clock()
         out = tuple(self._out.copy())
-        frames = sys._current_frames() if out else {}
         waiting = tuple(self.waiting.copy())
         return PoolStatistics(
             tokens=self.limiter.total_tokens,
@@ -113,12 +111,16 @@ class BlockingPool:
                     node=call.node,
                     call=call.what,
                     age=max(0.0, now - call.abandoned_at),
-                    stack=_stack(frames.get(call.thread or 0)),
+                    stack=stack_of(call.thread),
                 )
                 for call in out
             ),
             exhausted=len(out) > self.max_abandoned,
         )
+
+    def calls(self) -> list[ThreadCall]:
+        """The calls whose threads have not returned, abandoned ones included. On the loop."""
+        return [call for worker in self._workers if (call := worker.call) is not None]
 
     def take_worker(self) -> WorkerThread:
         """A free thread; the one used last, or else a new one. On the loop."""
@@ -155,8 +157,9 @@ class BlockingPool:
             worker.finish()
 
 
-def _stack(frame: FrameType | None) -> str:
+def stack_of(thread: int | None) -> str:
     """Where a thread is, as text, without the frames that only lead to the node's code."""
+    frame = sys._current_frames().get(thread or 0)
     entries = traceback.extract_stack(frame) if frame is not None else []
     for index, entry in enumerate(entries):
         if entry.filename == _THREADS_FILE and entry.name == "work":

@@ -79,6 +79,8 @@ class NodeRunner:
         """Set when the first ``init`` has succeeded, or has failed and is its policy's business."""
         self.done: trio.Event = trio.Event()
         """Set when the node has left for good."""
+        self.task: trio.lowlevel.Task | None = None
+        """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
         misses = Misses(
             name,
@@ -242,6 +244,7 @@ class NodeRunner:
 
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
+        self.task = trio.lowlevel.current_task()
         with trio.CancelScope(shield=True):
             try:
                 await self._supervise()
@@ -546,4 +549,4 @@ class NodeRunner:
         self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
-        self.node, self._hooks = node, hooks
+        self.node, self._hooks = node, self.executor.dress(self.name, hooks)

@@ -297,6 +297,11 @@ class WorkerThread:
         return f"<WorkerThread {self._name!r}, {'free' if self.is_free else 'busy'}>"
 
     @property
+    def call(self) -> ThreadCall | None:
+        """The call it is in, or None."""
+        return self._current
+
+    @property
     def is_free(self) -> bool:
         """Whether a call would start at once."""
         return self._current is None

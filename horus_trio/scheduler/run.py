@@ -22,8 +22,9 @@ from ..logs import LogThread
 from ..timer import Grid
 from .conductor import Conductor
 from .member import Member
-from .metronome import Beat, late_phase, spread_phases
+from .metronome import Metronome, late_phase, spread_phases
 from .report import NodeFailure, RunReport, SchedulerStatistics, advice
+from .settings import Staging
 from .signals import SignalWatch
 from .wiring import check_wiring
 
@@ -34,19 +35,25 @@ __all__ = ["Run"]
 
 
 class Run:
-    """One run of a scheduler: start, tick, stop, report."""
+    """One run of a scheduler: start, tick, stop, report.
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    Arguments:
+        scheduler: Whose nodes are run.
+        staging: What a test harness wants otherwise, or None.
+    """
+
+    def __init__(self, scheduler: Scheduler, staging: Staging | None = None) -> None:
         self.scheduler = scheduler
+        self._staging = staging
         self.token: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
         self.now: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self.executor: AsyncIOExecutor | None = None
+        self.metronome: Metronome | None = None
         self.reason: str = ""
         self.fatal: bool = False
         self.forced_by: str = ""
         self._stopping = trio.Event()
         self._epoch = math.nan
-        self._end = math.inf
         self._ended = math.nan
         self._warnings: list[str] = []
         self._failed: list[NodeRunner] = []
@@ -84,12 +91,13 @@ class Run:
         self, duration: float | None, task_status: trio.TaskStatus[None]
     ) -> BaseException | None:
         """Run to the end. Returns what has to be raised instead of a report."""
-        scheduler = self.scheduler
+        scheduler, staging = self.scheduler, self._staging
         problem: BaseException | None = None
+        dice = random.Random(0).random if self._conductor else random.random
         with (
             LogThread() as log_thread,
             _switch_interval(scheduler.settings.switch_interval),
-            SignalWatch(scheduler.settings.signals, self.stop, self.force),
+            SignalWatch(scheduler.settings.signals and staging is None, self.stop, self.force),
         ):
             async with trio.open_nursery() as nursery:
                 executor = self.executor = AsyncIOExecutor(
@@ -100,14 +108,17 @@ class Run:
                     log_thread=log_thread,
                     on_stop=self.stop,
                     results=scheduler._results,
-                    dice=random.Random(0).random if self._conductor else random.random,
+                    dice=dice if staging is None else staging.dice,
                 )
+                self.metronome = Metronome(executor.timer, held=staging is not None)
                 executor.on_left = self._node_left
                 scheduler._topics.start_clock(executor.clock)
                 for observer in scheduler._observers:
                     observer.join(executor)
                 if self._conductor is not None:
                     nursery.start_soon(self._conductor.run)
+                if staging is not None:
+                    staging.prepare(executor)
                 try:
                     async with move_on_when(self._stopping.wait):
                         try:
@@ -149,8 +160,9 @@ class Run:
         if duration is not None:
             # Before any release of the same instant: n seconds at r Hz are n * r ticks.
             alarm = executor.timer.alarm(lambda now: self._run_down(duration), order=-math.inf)
-            self._end = epoch + duration
-            alarm.set(self._end)
+            alarm.set(epoch + duration)
+            if self.metronome is not None:
+                self.metronome.end = epoch + duration
             if duration == 0:
                 return
         members = list(self.scheduler._members.values())
@@ -164,18 +176,16 @@ class Run:
 
     def _run_down(self, duration: float) -> None:
         self.reason = self.reason or f"its duration of {duration:g} s was over"
-        for member in self.scheduler._members.values():
-            if member.beat is not None:
-                member.beat.stop()
+        if self.metronome is not None:
+            self.metronome.stop()
         self._stopping.set()
 
     async def _stop(self, executor: AsyncIOExecutor) -> None:
         scheduler = self.scheduler
         self._over = True
         self.reason = self.reason or "it was cancelled"
-        for member in scheduler._members.values():
-            if member.beat is not None:
-                member.beat.stop()
+        if self.metronome is not None:
+            self.metronome.stop()
         with trio.CancelScope(shield=True):
             late = executor.timer.alarm(lambda now: self._name_the_late(executor))
             late.set(self.now() + scheduler.settings.stop_timeout + 1.0)
@@ -242,8 +252,8 @@ class Run:
 
     def start_beat(self, member: Member, at: float, since: float) -> None:
         """Release a node on the grid through `at`, at its points from `since` on (seconds)."""
-        executor, runner = self.executor, member.runner
-        if executor is None or runner is None or member.rate is None or member.removing:
+        metronome, runner = self.metronome, member.runner
+        if metronome is None or runner is None or member.rate is None or member.removing:
             return
         if self._epoch != self._epoch:
             return  # NaN, still starting: the beat begins with the others'
@@ -253,7 +263,7 @@ class Run:
             return
         runner.seat.period = 1.0 / member.rate
         grid = Grid(at, member.rate)
-        member.beat = Beat(executor.timer, runner.mailbox, grid, member.options.order, self._end)
+        member.beat = metronome.beat(runner.mailbox, grid, member.options.order)
         if not member.paused and not self._over:
             member.beat.start(since)
 

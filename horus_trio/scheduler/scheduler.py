@@ -38,7 +38,7 @@ from .member import Member
 from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
-from .settings import SchedulerSettings, check_rate
+from .settings import SchedulerSettings, Staging, check_rate
 
 __all__ = ["RunResult", "Scheduler"]
 
@@ -402,10 +402,15 @@ class Scheduler:
 
     # Inside
 
-    async def _run(self, duration: float | None, task_status: trio.TaskStatus[None]) -> RunReport:
+    async def _run(
+        self,
+        duration: float | None,
+        task_status: trio.TaskStatus[None],
+        staging: Staging | None = None,
+    ) -> RunReport:
         if self._run_state is not None:
             raise AlreadyRunning(f"scheduler {self.name!r} runs already; make another one")
-        run = self._run_state = Run(self)
+        run = self._run_state = Run(self, staging)
         try:
             problem = await run.execute(duration, task_status)
         finally:

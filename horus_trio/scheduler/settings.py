@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
 from ..errors import ConfigurationError
+from ..executor import AsyncIOExecutor
 from ..timer import HIGHEST_RATE
 
-__all__ = ["SchedulerSettings", "above_zero", "check_rate"]
+__all__ = ["SchedulerSettings", "Staging", "above_zero", "check_rate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,19 @@ class SchedulerSettings:
         bound = self.max_abandoned
         if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
             raise ConfigurationError(f"max_abandoned={bound!r}: expected a whole number, 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staging:
+    """How a test harness runs a scheduler: signals are left alone, and the metronome is held.
+
+    Attributes:
+        dice: Random numbers in [0, 1), for jitter.
+        prepare: Called with the executor before any node takes its seat.
+    """
+
+    dice: Callable[[], float]
+    prepare: Callable[[AsyncIOExecutor], None]
 
 
 def above_zero(option: str, value: Any, unit: str) -> float:

@@ -82,7 +82,10 @@ class Hub(Generic[T]):
         self._clock: Callable[[], float] | None = None
         self._latest: list[T] = []  # none or one message: None is a message too
         self._latest_at = math.nan
-        self._checks = sys.flags.dev_mode
+        # Called under the lock with each message before it is published.
+        self._inspect: Callable[[T], None] | None = None
+        if sys.flags.dev_mode:
+            self._inspect = self._check_unchanged
         self._fingerprint = b""  # of the latest message, while checking
 
     def __repr__(self) -> str:
@@ -245,8 +248,8 @@ class Hub(Generic[T]):
     def _publish(self, data: T) -> tuple[int, list[Ringer]]:
         if self._closed:
             raise self._closed_error()
-        if self._checks:
-            self._check_unchanged(data)
+        if self._inspect is not None:
+            self._inspect(data)
         self._published += 1
         clock = self._clock
         self._latest_at = math.nan if clock is None else clock()

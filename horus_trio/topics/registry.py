@@ -19,6 +19,7 @@ class Topics:
     def __init__(self) -> None:
         self._hubs: dict[str, Hub[Any]] = {}
         self._clock: Callable[[], float] | None = None
+        self._on_new: Callable[[Hub[Any]], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Topics {', '.join(self._hubs) or 'none'}>"
@@ -36,7 +37,10 @@ class Topics:
         """The hub of that name, made if there is none yet."""
         hub = self._hubs.get(name)
         if hub is None:
-            hub = self._hubs.setdefault(name, Hub(name))
+            fresh = Hub[Any](name)
+            if self._on_new is not None:
+                self._on_new(fresh)
+            hub = self._hubs.setdefault(name, fresh)
             hub._clock = self._clock
         return hub
 

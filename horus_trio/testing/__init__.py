@@ -1,0 +1,30 @@
+"""Tests of nodes and drivers: in milliseconds, on virtual time, with faults at every step.
+
+Everything here is plain Trio and works under any test framework; `pytest_plugin` adds fixtures.
+"""
+
+from .blocking import blocking_delay
+from .clock import VirtualClock
+from .device import FakeDevice
+from .faults import Fault, FaultKind, Faults
+from .harness import Harness
+from .injection import faulty
+from .opening import open_harness
+from .record import SentMessage, Trace, payload_hash
+from .stage import HarnessError
+
+__all__ = [
+    "FakeDevice",
+    "Fault",
+    "FaultKind",
+    "Faults",
+    "Harness",
+    "HarnessError",
+    "SentMessage",
+    "Trace",
+    "VirtualClock",
+    "blocking_delay",
+    "faulty",
+    "open_harness",
+    "payload_hash",
+]

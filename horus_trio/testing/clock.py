@@ -1,0 +1,242 @@
+"""Virtual time: a clock that stands still until it is driven, and moves only when nothing can run.
+
+Trio asks its clock how long it may sleep exactly when no task is runnable, and names the next
+deadline. That is the moment in which virtual time may move, so the clock itself is the driver:
+while it is being driven it moves to that deadline and answers "do not sleep". Before it moves it
+lets the loop look once for I/O, and as long as a thread works for the robot it does not move at
+all, so no time-out can strike while real code runs.
+
+`VirtualClock` is also an instrument: counting task steps tells it whether anything has happened
+since it was asked last, and whether a loop spins without letting time pass.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import trio
+import trio.testing
+
+from ..errors import ConfigurationError, HorusError
+from .internals import current_runner
+
+__all__ = ["VirtualClock", "check_seconds", "installed"]
+
+SPIN = 100_000
+"""Task steps at one instant after which a loop counts as spinning."""
+
+
+class Watcher(Protocol):
+    """Who is told when a run on virtual time is stuck; on the loop, and must not raise."""
+
+    def stood_still(self) -> None:
+        """Nothing has happened for too long, or a thread has worked for too long."""
+
+    def spins(self, task: trio.lowlevel.Task) -> None:
+        """A task runs on and on at one instant."""
+
+
+class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
+    """A clock for `trio.run` that moves when it is driven: ``await clock.advance(2.5)``.
+
+    Inside `open_harness` the harness drives it. Time begins at 0.0.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._until = -math.inf
+        self._arrived: trio.Event | None = None
+        self._enough: Callable[[], bool] | None = None
+        self._steps = 0
+        self._idle_since = math.nan
+        self._give_back = math.inf
+        self._return: Callable[[], None] | None = None
+        self._watcher: Watcher | None = None
+        self._real_limit = math.inf
+        self._busy: Callable[[float], float | None] = lambda real: None
+
+    def __repr__(self) -> str:
+        return f"<VirtualClock at {self._now!r} s>"
+
+    # For tests
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass: all that falls due happens, in order. A checkpoint.
+
+        Raises:
+            ConfigurationError: `seconds` is not a finite number, 0 or more.
+            trio.BusyResourceError: It is being driven already.
+        """
+        await self.drive(self.after(seconds))
+
+    # For the harness
+
+    def after(self, seconds: float) -> float:
+        """The instant `seconds` from now, on whole nanoseconds: three times 0.1 is 0.3."""
+        return max(self._now, round(self._now + check_seconds(seconds), 9))
+
+    async def drive(self, until: float, enough: Callable[[], bool] | None = None) -> None:
+        """Move to `until` (seconds), or until `halt`. A checkpoint; cancelled, it stops there.
+
+        Arguments:
+            enough: Asked before each move whether to stop here; must not raise.
+        """
+        if self._arrived is not None:
+            raise trio.BusyResourceError("virtual time is being moved by another task already")
+        self._until = until
+        self._enough = enough
+        arrived = self._arrived = trio.Event()
+        try:
+            await arrived.wait()
+        finally:
+            self.halt()
+            self._arrived = None
+
+    def halt(self) -> None:
+        """Stop at this instant. On the loop."""
+        self._until = -math.inf
+        if self._arrived is not None:
+            self._arrived.set()
+
+    @contextmanager
+    def watched(
+        self, by: Watcher, real_limit: float, busy: Callable[[float], float | None]
+    ) -> Iterator[None]:
+        """While inside, tell `by` when nothing happens or a task spins.
+
+        Arguments:
+            real_limit: Seconds of real time in which nothing may happen.
+            busy: How many real seconds the threads that work now have left, given the present
+                `time.perf_counter`; None: no thread works.
+        """
+        before = self._watcher, self._real_limit, self._busy
+        self._watcher, self._real_limit, self._busy = by, real_limit, busy
+        try:
+            yield
+        finally:
+            self._watcher, self._real_limit, self._busy = before
+
+    # For Trio
+
+    def start_clock(self) -> None:
+        """The run begins."""
+        trio.lowlevel.add_instrument(self)
+
+    def current_time(self) -> float:
+        """The instant, in seconds."""
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Called when no task is runnable: the moment in which time may move."""
+        if deadline <= self._now:
+            return 0.0
+        if self._steps:  # something has run: look for I/O before time moves
+            self._steps = 0
+            self._idle_since = math.nan
+            return 0.0
+        real = time.perf_counter()
+        if real >= self._give_back and self._return is not None:
+            self._return()
+            return 0.0
+        left = self._busy(real)
+        if left is None:
+            if self._until != -math.inf:
+                return self._move(deadline)
+            if self._idle_since != self._idle_since:  # NaN
+                self._idle_since = real
+            left = self._idle_since + self._real_limit - real
+        if left <= 0.0:
+            self._idle_since = math.nan
+            if self._watcher is not None:
+                self._watcher.stood_still()
+                return 0.0
+            left = math.inf
+        return min(left, self._give_back - real)
+
+    def _move(self, deadline: float) -> float:
+        if self._enough is not None and self._enough():
+            self.halt()
+        elif deadline <= self._until and deadline < math.inf:
+            self._now = deadline
+        else:
+            if self._now < self._until < math.inf:
+                self._now = self._until
+            self.halt()
+        return 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Something happens."""
+        self._steps += 1
+        if self._steps > SPIN:
+            self._steps = 1
+            if self._watcher is not None:
+                self._watcher.spins(task)
+
+
+def check_seconds(seconds: float) -> float:
+    """Check how long time is to pass.
+
+    Raises:
+        ConfigurationError: Not a finite number, 0 or more.
+    """
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 <= seconds < math.inf
+    ):
+        raise ConfigurationError(
+            f"advance({seconds!r}): expected a finite number of seconds, 0 or more; "
+            "time does not go backwards"
+        )
+    return seconds
+
+
+@contextmanager
+def installed(clock: VirtualClock) -> Iterator[VirtualClock]:
+    """While inside, the current Trio run lives on virtual time, whatever its own clock is.
+
+    A run on a `VirtualClock` keeps it, and that one is returned. A `trio.testing.MockClock` stands
+    still meanwhile and is moved on by the same amount. Over a real clock virtual time begins at 0,
+    and a deadline around this block keeps its meaning in real time: when it comes, the run gets
+    its own clock back and Trio cancels as it would have.
+    """
+    runner = current_runner()
+    own = runner.clock
+    if isinstance(own, VirtualClock):
+        yield own
+        return
+    if isinstance(own, trio.testing.MockClock):
+        settings = own.rate, own.autojump_threshold
+        own.rate, own.autojump_threshold = 0.0, math.inf
+        clock._now = began = own.current_time()
+    else:
+        left = trio.current_effective_deadline() - own.current_time()
+        clock._give_back = time.perf_counter() + left
+
+    def give_back() -> None:
+        if runner.clock is not clock:
+            return
+        runner.clock = own
+        clock._give_back = math.inf
+        clock.halt()
+        if isinstance(own, trio.testing.MockClock):
+            if own.current_time() != began:
+                raise HorusError(
+                    "the run's MockClock was moved while a harness held it; move time with "
+                    "the harness's advance(…)"
+                )
+            own.jump(clock._now - began)
+            own.rate, own.autojump_threshold = settings
+
+    clock._return = give_back
+    runner.clock = clock
+    clock.start_clock()
+    try:
+        yield clock
+    finally:
+        trio.lowlevel.remove_instrument(clock)
+        give_back()
