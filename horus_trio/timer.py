@@ -2,8 +2,9 @@
 
 Trio's own deadlines end on whole milliseconds (the time-out of ``epoll_wait``). On Linux, under
 Trio's own clock, the timer waits on a timerfd instead, which the kernel fires to the microsecond;
-under any other clock (a virtual one) and on other systems it sleeps in Trio. One task serves all
-alarms, and alarms that fall due together ring in the order ``(when, order, age)``.
+under any other clock and on other systems it sleeps in Trio, save that an `AlarmClock`, which knows
+when it moves, wakes it itself. One task serves all alarms, and alarms that fall due together ring
+in the order ``(when, order, age)``.
 
 A `Grid` gives the instants of a rate: ``start + n / rate``, multiplied and never accumulated, so
 rounding does not add up and a stall leaves the later instants where they were.
@@ -20,10 +21,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import trio
 
-__all__ = ["HIGHEST_RATE", "Alarm", "Grid", "Timer"]
+__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer"]
 
 HIGHEST_RATE = 1e6
 """In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
@@ -87,6 +89,16 @@ class Alarm:
         self.when = math.inf
 
 
+class AlarmClock(Protocol):
+    """A clock that wakes whom it is asked to: a virtual one, which knows when it moves."""
+
+    def current_time(self) -> float:
+        """The instant, in seconds."""
+
+    def set_alarm(self, ring: Callable[[], None], when: float) -> None:
+        """Call `ring` on the loop at `when` instead of at any earlier setting; infinity: never."""
+
+
 class Timer:
     """One heap, one wake-up source, any number of alarms. Belongs to one Trio run."""
 
@@ -100,7 +112,7 @@ class Timer:
 
     @property
     def source(self) -> str:
-        """What wakes the timer: ``timerfd`` or ``trio.sleep``."""
+        """What wakes the timer: ``timerfd``, ``trio.sleep``, or ``clock``, a virtual one."""
         return self._source.name
 
     @property
@@ -194,6 +206,50 @@ class _SleepSource(_Source):
         pass
 
 
+class _ClockSource(_Source):
+    """The clock itself."""
+
+    name = "clock"
+
+    def __init__(self, clock: AlarmClock) -> None:
+        self._clock = clock
+        self._task: trio.lowlevel.Task | None = None
+        self._is_due = False
+        self._closed = False
+
+    def arm(self, when: float) -> None:
+        if self._closed:
+            return
+        if when <= self._clock.current_time():
+            self._ring()
+        else:
+            self._clock.set_alarm(self._ring, when)
+
+    def _ring(self) -> None:
+        task, self._task = self._task, None
+        if task is None:
+            self._is_due = True
+        else:
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        if self._is_due:
+            self._is_due = False
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def close(self) -> None:
+        self._closed = True
+        self._clock.set_alarm(self._ring, math.inf)
+
+
 class _TimerFd(_Source):
     """A Linux timerfd. Arming also clears its readiness, so it is never read."""
 
@@ -254,6 +310,8 @@ def _open_source(clock: trio.abc.Clock) -> _Source:
     Under a virtual clock with autojump, a task that waits on a descriptor counts as idle, so
     virtual time would run away from a timerfd.
     """
+    if hasattr(clock, "set_alarm"):
+        return _ClockSource(cast(AlarmClock, clock))
     if sys.platform == "linux" and type(clock).__name__ == "SystemClock":
         try:
             return _TimerFd(clock)

@@ -505,3 +505,24 @@ def test_an_expired_fence_may_still_publish() -> None:
     fence.expire()
     assert fence.expired
     assert not fence.closed
+
+
+async def test_a_cancelled_spawn_leaves_no_node(autojump_clock: trio.testing.MockClock) -> None:
+    class Slow(horus.AsyncNode):
+        shutdowns = 0
+
+        async def init(self) -> None:
+            await trio.sleep(1)
+
+        async def tick_async(self) -> None:
+            pass
+
+        async def shutdown(self) -> None:
+            Slow.shutdowns += 1
+
+    async with horus.open_executor() as executor:
+        with trio.move_on_after(0.5):
+            await executor.spawn_node(Slow("slow"))
+        assert executor.statistics().nodes == {}
+        await executor.spawn_node(Slow("slow"))
+    assert Slow.shutdowns == 1

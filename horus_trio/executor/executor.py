@@ -111,6 +111,8 @@ class AsyncIOExecutor:
     async def spawn_node(self, node: Node, **options: Unpack[OptionKeywords]) -> None:
         """Start a node and wait until it is initialised. A checkpoint.
 
+        Cancelled, the node has left again.
+
         Arguments:
             node: The node.
             options: Override its own; see `NodeOptions`. The policy is `Ignore` unless given.
@@ -128,12 +130,16 @@ class AsyncIOExecutor:
         name = resolved.name or numbered_name(type(node), self.runners)
         runner = self.seat_node(node, name, resolved, Ledger())
         runner.start()
-        await runner.settled.wait()
-        if runner.init_error is not None:
-            runner.leave("its init failed")
-            await runner.done.wait()
+        try:
+            await runner.settled.wait()
+            if runner.init_error is not None:
+                raise runner.init_error
+        except BaseException:
+            runner.leave("its init did not succeed")
+            with trio.CancelScope(shield=True):
+                await runner.done.wait()
             del self.runners[name]
-            raise runner.init_error
+            raise
 
     def tick(self, node: Node | str) -> bool:
         """Ask a node to tick.

@@ -283,6 +283,7 @@ class NodeRunner:
             decision = await self._init_failed(error)
         await self._tasks.end()
         if error is not None:
+            await self._shut_down_late()
             return decision
         if isinstance(decision, (GiveUp, EndRun)):
             await self._run_hook(self._hooks.enter_safe_state)
@@ -310,9 +311,9 @@ class NodeRunner:
             )
         self._life = trio.CancelScope()
         if life.cancelled_caught:
-            return self._background_error or TickCancelled(
-                f"init of node {self.name!r} was cancelled"
-            )
+            error = TickCancelled(f"init of node {self.name!r} was cancelled")
+        if isinstance(error, TickCancelled):
+            return self._background_error or error
         return error
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
@@ -324,9 +325,7 @@ class NodeRunner:
             return None  # its thread has had its time, and nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
-            if self._owes_shutdown:
-                self._owes_shutdown = False
-                await self._run_hook(self._hooks.shutdown)
+            await self._shut_down_late()
             if self.mailbox.leaving is None:
                 decision = await self._decide(error, "init")
         self._life = trio.CancelScope()
@@ -336,6 +335,12 @@ class NodeRunner:
         if isinstance(decision, Suspend):
             return Rebuild(decision.delay)
         return decision
+
+    async def _shut_down_late(self) -> None:
+        """Undo an init that succeeded after it had been given up, if its shutdown is async."""
+        if self._owes_shutdown:
+            self._owes_shutdown = False
+            await self._run_hook(self._hooks.shutdown)
 
     async def _serve(self) -> Decision | None:
         """Tick until told to leave, or until a failure ends this incarnation."""
@@ -348,6 +353,8 @@ class NodeRunner:
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
         self._open_mailbox()
+        if self._background_error is not None:
+            self._life.cancel()  # a task that init started has failed already
         with self._life:
             while True:
                 message = await receive()

@@ -12,7 +12,7 @@ from typing import Any
 import outcome
 import trio
 
-from ..errors import HookTimedOut
+from ..errors import HookTimedOut, TickCancelled
 from ..messages import Fence, current_fence
 from ..node import Hook
 from ..timer import Timer
@@ -126,6 +126,8 @@ class Worker:
             seconds = self._forced_grace
             call = self._prepare(hook, seconds, args, None, on_late)
             error = await self._start(call)
+        if call.result is None and hook.name == "init" and not call.timed_out and error is None:
+            return TickCancelled(f"init of node {self._name!r} was cancelled")
         if call.result is None:
             return error or self._too_long(hook, seconds)
         return call.result.error if isinstance(call.result, outcome.Error) else None
@@ -179,6 +181,9 @@ class Worker:
             self.fence,
             limiter=limiter,
             limit=TimeLimit(self._timer, seconds),
+            # An init is ended by `cancel` alone, and is answered: once it has succeeded, its node
+            # has to be shut down.
+            shield=hook.name == "init",
             on_late=on_late,
         )
 

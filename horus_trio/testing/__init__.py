@@ -4,6 +4,7 @@ Everything here is plain Trio and works under any test framework; `pytest_plugin
 """
 
 from .blocking import blocking_delay
+from .cancellation import CancellationBroken, Finding, Sweep, cancel_everywhere
 from .clock import VirtualClock
 from .device import FakeDevice
 from .faults import Fault, FaultKind, Faults
@@ -14,16 +15,20 @@ from .record import SentMessage, Trace, payload_hash
 from .stage import HarnessError
 
 __all__ = [
+    "CancellationBroken",
     "FakeDevice",
     "Fault",
     "FaultKind",
     "Faults",
+    "Finding",
     "Harness",
     "HarnessError",
     "SentMessage",
+    "Sweep",
     "Trace",
     "VirtualClock",
     "blocking_delay",
+    "cancel_everywhere",
     "faulty",
     "open_harness",
     "payload_hash",

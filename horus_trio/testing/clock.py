@@ -2,12 +2,12 @@
 
 Trio asks its clock how long it may sleep exactly when no task is runnable, and names the next
 deadline. That is the moment in which virtual time may move, so the clock itself is the driver:
-while it is being driven it moves to that deadline and answers "do not sleep". Before it moves it
-lets the loop look once for I/O, and as long as a thread works for the robot it does not move at
-all, so no time-out can strike while real code runs.
+while it is being driven it answers "do not sleep", lets the loop look for I/O once more, and then
+moves to that deadline if nothing has come in. As long as a thread works for the robot it does not
+move at all, so no time-out can strike while real code runs.
 
-`VirtualClock` is also an instrument: counting task steps tells it whether anything has happened
-since it was asked last, and whether a loop spins without letting time pass.
+`VirtualClock` is also an instrument: it counts the tasks that become ready, which tells it whether
+anything has come in, and whether a loop spins without letting time pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .internals import current_runner
 __all__ = ["VirtualClock", "check_seconds", "installed"]
 
 SPIN = 100_000
-"""Task steps at one instant after which a loop counts as spinning."""
+"""Tasks made ready at one instant after which a loop counts as spinning."""
 
 
 class Watcher(Protocol):
@@ -52,6 +52,8 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._arrived: trio.Event | None = None
         self._enough: Callable[[], bool] | None = None
         self._steps = 0
+        self._next: float | None = None
+        self._alarms: dict[Callable[[], None], float] = {}
         self._idle_since = math.nan
         self._give_back = math.inf
         self._return: Callable[[], None] | None = None
@@ -132,20 +134,22 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Called when no task is runnable: the moment in which time may move."""
+        for when in self._alarms.values():
+            deadline = min(deadline, when)
         if deadline <= self._now:
             return 0.0
-        if self._steps:  # something has run: look for I/O before time moves
+        real = time.perf_counter()
+        if self._steps:  # something has run since
             self._steps = 0
             self._idle_since = math.nan
-            return 0.0
-        real = time.perf_counter()
         if real >= self._give_back and self._return is not None:
             self._return()
             return 0.0
         left = self._busy(real)
         if left is None:
             if self._until != -math.inf:
-                return self._move(deadline)
+                self._next = deadline
+                return 0.0
             if self._idle_since != self._idle_since:  # NaN
                 self._idle_since = real
             left = self._idle_since + self._real_limit - real
@@ -157,18 +161,39 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             left = math.inf
         return min(left, self._give_back - real)
 
-    def _move(self, deadline: float) -> float:
+    def after_io_wait(self, timeout: float) -> None:
+        """Nothing was ready before the loop looked for I/O: if nothing has come in, time moves."""
+        if self._next is None:
+            return
+        deadline, self._next = self._next, None
+        if not self._steps:
+            self._move(deadline)
+
+    def _move(self, deadline: float) -> None:
         if self._enough is not None and self._enough():
             self.halt()
         elif deadline <= self._until and deadline < math.inf:
             self._now = deadline
+            for ring, when in tuple(self._alarms.items()):
+                if when <= deadline:
+                    del self._alarms[ring]
+                    ring()
         else:
             if self._now < self._until < math.inf:
                 self._now = self._until
             self.halt()
-        return 0.0
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+    def set_alarm(self, ring: Callable[[], None], when: float) -> None:
+        """Call `ring` on the loop at `when`, later than now; infinity: never.
+
+        The engine's timer uses it: cheaper than a deadline of Trio.
+        """
+        if when < math.inf:
+            self._alarms[ring] = when
+        else:
+            self._alarms.pop(ring, None)
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
         """Something happens."""
         self._steps += 1
         if self._steps > SPIN:

@@ -251,24 +251,25 @@ class Faults(FaultMethods):
         self.seed = seed
         self._lock = threading.Lock()
         self._made = 0
-        self._plan: dict[str, list[Fault]] = {}
+        self.plan: dict[str, list[Fault]] = {}
+        """The faults by what they strike; exchanged as a whole at each change."""
 
     def __repr__(self) -> str:
-        faults = [repr(f) for faults in self._plan.values() for f in faults]
+        faults = [repr(f) for faults in self.plan.values() for f in faults]
         return f"<Faults seed={self.seed!r}: {', '.join(faults) or 'none'}>"
 
     def heal(self, fault: Fault | None = None) -> None:
         """Take a fault out of the plan, or all of them."""
         with self._lock:
             if fault is None:
-                self._plan = {}
+                self.plan = {}
             else:
-                kept = [f for f in self._plan.get(fault.where, ()) if f is not fault]
-                self._plan = {**self._plan, fault.where: kept}
+                kept = [f for f in self.plan.get(fault.where, ()) if f is not fault]
+                self.plan = {**self.plan, fault.where: kept}
 
     def striking(self, where: str, node: str | None = None) -> list[Fault]:
         """Count one call, and say which faults strike it; any thread."""
-        planned = self._plan.get(where)
+        planned = self.plan.get(where)
         if not planned:
             return []
         with self._lock:
@@ -306,7 +307,7 @@ class Faults(FaultMethods):
             fault = Fault(
                 kind, where, at=at, probability=probability, node=node, seed=seed, **details
             )
-            self._plan = {**self._plan, where: [*self._plan.get(where, ()), fault]}
+            self.plan = {**self.plan, where: [*self.plan.get(where, ()), fault]}
         return fault
 
 

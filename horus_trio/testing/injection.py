@@ -40,9 +40,9 @@ def _dress_hook(faults: Faults, node: str, hook: Hook) -> Hook:
     call = hook.call
 
     async def on_loop(*args: Any) -> Any:
-        striking = faults.striking(name, node)
-        if not striking:
+        if name not in faults.plan:
             return await call(*args)
+        striking = faults.striking(name, node)
         for fault in striking:
             await _before(fault)
         if _has(striking, FaultKind.DROP):
@@ -50,9 +50,9 @@ def _dress_hook(faults: Faults, node: str, hook: Hook) -> Hook:
         return _after_hook(striking, await call(*args))
 
     def in_thread(*args: Any) -> Any:
-        striking = faults.striking(name, node)
-        if not striking:
+        if name not in faults.plan:
             return call(*args)
+        striking = faults.striking(name, node)
         for fault in striking:
             _before_in_thread(fault)
         if _has(striking, FaultKind.DROP):
@@ -115,12 +115,12 @@ def dress_hub(faults: Faults, hub: Hub[Any], later: Callable[[float, Any], None]
     """
     # The methods of this one hub are overlaid, so that a hub that exists already can be struck
     # and one outside a harness pays nothing.
-    plain_send, plain_send_async = hub.send, hub.send_async
+    plain_send, plain_send_async, name = hub.send, hub.send_async, hub.name
 
     def strike(data: Any) -> tuple[bool, Any]:
         """Whether the message goes out now, and what has become of it."""
         goes, seconds = True, 0.0
-        for fault in faults.striking(hub.name):
+        for fault in faults.striking(name):
             if fault.kind is FaultKind.FAIL:
                 raise _error_of(fault)
             if fault.kind is FaultKind.DROP:
@@ -140,10 +140,14 @@ def dress_hub(faults: Faults, hub: Hub[Any], later: Callable[[float, Any], None]
         return goes, data
 
     def send(data: Any) -> int:
+        if name not in faults.plan:
+            return plain_send(data)
         goes, data = strike(data)
         return plain_send(data) if goes else 0
 
     async def send_async(data: Any) -> int:
+        if name not in faults.plan:
+            return await plain_send_async(data)
         goes, data = strike(data)
         if goes:
             return await plain_send_async(data)

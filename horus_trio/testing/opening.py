@@ -97,6 +97,8 @@ async def open_harness(
                     await stage.open()
                     with stage.body:
                         yield Harness(stage, seed=seed, strict=strict)
+                except trio.Cancelled:
+                    raise
                 except BaseException as error:
                     if _belongs_to_trio(error):
                         raise

@@ -77,7 +77,7 @@ class Record:
 
     def __init__(self, history: int, trace: bool) -> None:
         self.results: collections.deque[AsyncResult] = collections.deque(maxlen=history)
-        self.counts: collections.Counter[str] = collections.Counter()
+        self.counts: collections.defaultdict[str, int] = collections.defaultdict(int)
         self.trace: Trace | None = Trace() if trace else None
         self.forgotten = 0
         self._history = history
@@ -115,13 +115,13 @@ class Record:
         def inspect(data: Any) -> None:  # under the hub's lock, in the sender's thread
             if inner is not None:
                 inner(data)
-            time, by_test = clock(), sent_by_test.get()
-            fence = None if by_test else current_fence.get()
-            node = None if fence is None else fence.owner
-            if not by_test:
+            time, sender = clock(), "test"
+            if not sent_by_test.get():
+                fence = current_fence.get()
+                node = None if fence is None else fence.owner
                 kept.append((time, node, data))
+                sender = node or "-"
             if trace is not None:
-                sender = "test" if by_test else node or "-"
                 trace.lines.append(f"{time!r} {sender} - - {topic} {payload_hash(data)}")
 
         self._taps[hub.name] = hub, inner

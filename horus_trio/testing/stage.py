@@ -18,12 +18,13 @@ from ..scheduler import RunReport, Scheduler
 from ..scheduler.settings import Staging
 from ..topics import Hub
 from .blocking import ThreadWatch
+from .eviction import Eviction, is_alive
 from .faults import Faults
 from .forgotten import ForgottenAwaits
 from .injection import dress_hooks, dress_hub, undress_hub
 from .pilot import Pilot
+from .places import standing
 from .record import Record
-from .stragglers import end_by_force, place_of
 
 __all__ = ["HarnessError", "Stage"]
 
@@ -151,7 +152,7 @@ class Stage:
             return
         self._fail(
             f"task {task.name} runs again and again at {self.pilot.now():g} s and never lets time "
-            f"pass, {place_of(task)}; await trio.sleep(…) of more than 0 in its loop"
+            f"pass, {standing(task)}; await trio.sleep(…) of more than 0 in its loop"
         )
         if self._executor is not None:
             self._executor.force_all(0.0)
@@ -203,7 +204,7 @@ class Stage:
     def doing(self, runner: NodeRunner) -> str:
         if runner.state is NodeState.WAITING_FOR_INPUT:
             return f"is waiting for topic {runner.seat.waiting_for!r}"
-        where = "" if runner.task is None else f", {place_of(runner.task)}"
+        where = "" if runner.task is None else f", {standing(runner.task)}"
         return f"is {runner.state.value} ({runner.phase}{where})"
 
     # Running, opening, closing
@@ -297,7 +298,12 @@ class Stage:
         )
         if self._problem is None:
             self._problem = HarnessError(why)
-        await end_by_force([r.task for r in runners if r.task is not None], why)
+        with contextlib.ExitStack() as evictions:
+            tasks = [r.task for r in runners if r.task is not None]
+            for task in tasks:
+                evictions.enter_context(Eviction(task, 0.0, drops=True))
+            while any(map(is_alive, tasks)):
+                await trio.lowlevel.checkpoint()
         for runner in runners:
             if not runner.done.is_set():  # its task was dropped
                 runner._finish()

@@ -212,7 +212,9 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="a failed init is followed by a shutdown",
-        search="        if error is not None:\n            return decision\n",
+        search="        if error is not None:\n"
+        "            await self._shut_down_late()\n"
+        "            return decision\n",
         replace="",
         tests="every_init or not_initialised",
     ),

@@ -716,3 +716,51 @@ async def test_stop_is_idempotent_and_the_first_reason_counts(
     assert scheduler.report is not None
     assert scheduler.report.reason == "first"
     json.dumps(scheduler.report.to_dict())
+
+
+async def test_an_init_that_succeeds_as_the_run_is_cancelled_is_shut_down() -> None:
+    """The thread may have done it before the loop knows: the loop is kept busy here."""
+    inits: list[int] = []
+    shutdowns: list[int] = []
+
+    async def keep_the_loop_busy() -> None:
+        while True:
+            time.sleep(0.001)  # noqa: ASYNC251 - on purpose
+            await trio.lowlevel.checkpoint()
+
+    for n in range(20):
+        node = Node(
+            "device",
+            init=lambda _, n=n: inits.append(n),
+            tick=lambda _: None,
+            shutdown=lambda _, n=n: shutdowns.append(n),
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_the_loop_busy)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await Scheduler().add(node).run(1)
+            await trio.sleep(0.002)
+            nursery.cancel_scope.cancel()
+    assert inits == shutdowns
+
+
+async def test_a_task_that_failed_while_init_succeeded_is_not_forgotten(
+    autojump_clock: MockClock,
+) -> None:
+    class Opens(horus.AsyncNode):
+        async def init(self) -> None:
+            self.start_soon(self.fail)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+
+        async def fail(self) -> None:
+            raise OSError("no line")
+
+        async def tick_async(self) -> None:
+            pass
+
+    scheduler = Scheduler().add(Opens("a", failure_policy=Fatal()))
+    with pytest.raises(horus.RunFailed) as caught:
+        await scheduler.run(10)
+    assert repr(caught.value.exceptions[0]) == "OSError('no line')"
