@@ -19,11 +19,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
 import horus_trio
+import horus_trio.testing
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -154,13 +156,16 @@ def test_every_command_is_one() -> None:
         )
 
 
-def test_the_reference_has_every_public_name() -> None:
+@pytest.mark.parametrize(
+    ("page", "module"), [("names", horus_trio), ("testing", horus_trio.testing)]
+)
+def test_the_reference_has_every_public_name(page: str, module: ModuleType) -> None:
     listed = re.findall(
         r"^\.\. auto(?:class|function|exception|data):: (\w+)",
-        (DOCS / "reference" / "names.md").read_text(),
+        (DOCS / "reference" / f"{page}.md").read_text(),
         re.MULTILINE,
     )
-    assert sorted(listed) == sorted(horus_trio.__all__)
+    assert sorted(listed) == sorted(module.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=id_of)

@@ -7,16 +7,19 @@ import inspect
 import pytest
 
 import horus_trio
+import horus_trio.testing
 
-CLASSES = [
-    value for name in horus_trio.__all__ if inspect.isclass(value := getattr(horus_trio, name))
-]
+EXPORTS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (horus_trio, horus_trio.testing)
+    for name in module.__all__
+}
+CLASSES = [value for value in EXPORTS.values() if inspect.isclass(value)]
 
 
-@pytest.mark.parametrize("name", horus_trio.__all__)
+@pytest.mark.parametrize("name", EXPORTS)
 def test_every_export_is_documented(name: str) -> None:
-    value = getattr(horus_trio, name)
-    if callable(value):
+    if callable(value := EXPORTS[name]):
         assert inspect.getdoc(value), f"{name} has no docstring"
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
+
+import trio
 
 import horus_trio as horus
 
@@ -22,7 +25,7 @@ class StubCamera:
 
 
 def test_the_ten_lines_run() -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    program, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     definitions, _, last = program.rpartition("horus.run(")
     camera = StubCamera()
     seen: list[int | None] = []
@@ -41,6 +44,22 @@ def test_the_ten_lines_run() -> None:
     assert 10 <= camera.frames <= 15
     assert 40 <= len(seen) <= 50
     assert max(frame or 0 for frame in seen) > 5
+
+
+def test_the_test_runs() -> None:
+    class Control(horus.AsyncNode):
+        ticks = 0
+
+        async def tick_async(self) -> None:
+            Control.ticks += 1
+            if self.latest("distance", math.inf) < 5:
+                self.send("brake", True)
+
+    _, program = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict[str, Any] = {"Control": Control}
+    exec(program, names)  # noqa: S102 - the text of our own README
+    trio.run(names["test_brakes_in_time"])
+    assert 230 <= Control.ticks < 250  # but for the third, and those of its restart
 
 
 def test_every_link_leads_somewhere() -> None:

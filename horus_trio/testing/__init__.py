@@ -11,6 +11,7 @@ from .faults import Fault, FaultKind, Faults
 from .harness import Harness
 from .injection import faulty
 from .opening import open_harness
+from .openings import Openings
 from .record import SentMessage, Trace, payload_hash
 from .stage import HarnessError
 
@@ -23,6 +24,7 @@ __all__ = [
     "Finding",
     "Harness",
     "HarnessError",
+    "Openings",
     "SentMessage",
     "Sweep",
     "Trace",

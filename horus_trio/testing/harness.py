@@ -121,7 +121,9 @@ class Harness(FaultMethods):
     def publish(self, topic: str, data: Any) -> int:
         """Publish to an input of the robot; faults of the topic strike. Not a checkpoint.
 
-        Nothing has reacted yet when it returns: await `tick`, `advance` or `settle`.
+        Nothing has reacted yet when it returns: await `tick`, `advance` or `settle`. A message
+        that nobody listens for yet is kept for the first node that does, since one that declares
+        no topics joins them when it first reads.
 
         Returns:
             How many subscriptions took the message.

@@ -12,10 +12,11 @@ import trio
 
 from ..messages import current_fence
 from ..node import Hook, Hooks
-from ..topics import Hub
+from ..topics import Hub, Overflow, Subscription
 from .blocking import Sleeper, blocking_delay, current_watch
 from .damage import corrupted, cut
 from .faults import HOOKS, VERBS, Fault, FaultKind, Faults
+from .record import sent_by_test
 
 __all__ = ["dress_hooks", "dress_hub", "faulty", "undress_hub"]
 
@@ -110,12 +111,16 @@ def _has(striking: list[Fault], kind: FaultKind) -> bool:
 def dress_hub(faults: Faults, hub: Hub[Any], later: Callable[[float, Any], None]) -> None:
     """Have faults strike what is sent to a hub, until `undress_hub`.
 
+    What the test publishes before anybody listens is kept for the first who does: a node that
+    declares no topics joins them in its first tick.
+
     Arguments:
         later: Called with seconds and a message that is to be published then; any thread.
     """
     # The methods of this one hub are overlaid, so that a hub that exists already can be struck
     # and one outside a harness pays nothing.
-    plain_send, plain_send_async, name = hub.send, hub.send_async, hub.name
+    plain_send, plain_send_async, plain_subscribe = hub.send, hub.send_async, hub.subscribe
+    name = hub.name
 
     def strike(data: Any) -> tuple[bool, Any]:
         """Whether the message goes out now, and what has become of it."""
@@ -139,11 +144,18 @@ def dress_hub(faults: Faults, hub: Hub[Any], later: Callable[[float, Any], None]
             goes = False
         return goes, data
 
+    kept: list[Any] = []
+
+    def deliver(data: Any) -> int:
+        if sent_by_test.get() and not hub.has_subscriptions:
+            kept.append(data)
+        return plain_send(data)
+
     def send(data: Any) -> int:
         if name not in faults.plan:
-            return plain_send(data)
+            return deliver(data)
         goes, data = strike(data)
-        return plain_send(data) if goes else 0
+        return deliver(data) if goes else 0
 
     async def send_async(data: Any) -> int:
         if name not in faults.plan:
@@ -154,13 +166,24 @@ def dress_hub(faults: Faults, hub: Hub[Any], later: Callable[[float, Any], None]
         await trio.lowlevel.checkpoint()
         return 0
 
-    vars(hub).update(send=send, send_async=send_async)
+    def subscribe(
+        capacity: int = 1024, overflow: Overflow = Overflow.DROP_OLDEST
+    ) -> Subscription[Any]:
+        subscription = plain_subscribe(capacity, overflow)
+        with hub._lock:
+            subscription._joined -= len(kept)
+            for data in kept:
+                subscription._offer(data)
+            kept.clear()
+        return subscription
+
+    vars(hub).update(send=send, send_async=send_async, subscribe=subscribe)
 
 
 def undress_hub(hub: Hub[Any]) -> None:
     """Undo `dress_hub`."""
-    vars(hub).pop("send", None)
-    vars(hub).pop("send_async", None)
+    for method in ("send", "send_async", "subscribe"):
+        vars(hub).pop(method, None)
 
 
 # Devices

@@ -125,6 +125,18 @@ async def test_publishing_to_an_undeclared_topic_in_strict_mode() -> None:
         assert h.sent("anything") == []
 
 
+async def test_what_is_published_before_anybody_listens_is_kept_for_the_first() -> None:
+    async with open_harness(Waits("a")) as h:
+        assert [h.publish("in", n) for n in range(3)] == [0, 0, 0]
+        assert [r.value for r in await h.tick(3)] == [0, 1, 2]
+        assert h.publish("in", 3) == 1
+        assert [r.value for r in await h.tick()] == [3]
+        (reader,) = h.topic("in").statistics().subscriptions
+        assert (reader.published, reader.received, reader.dropped, reader.depth) == (4, 4, 0, 0)
+        assert h.topic("in").statistics().sent == 4
+        assert h.topic("in").subscribe().drain() == []
+
+
 async def test_two_calls_at_once() -> None:
     release = threading.Event()
     node = horus.Node("slow", tick=lambda node: release.wait(10))  # holds time up
