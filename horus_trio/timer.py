@@ -94,9 +94,11 @@ class AlarmClock(Protocol):
 
     def current_time(self) -> float:
         """The instant, in seconds."""
+        ...
 
     def set_alarm(self, ring: Callable[[], None], when: float) -> None:
         """Call `ring` on the loop at `when` instead of at any earlier setting; infinity: never."""
+        ...
 
 
 class Timer:

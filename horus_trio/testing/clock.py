@@ -22,7 +22,7 @@ import trio
 import trio.testing
 
 from ..errors import ConfigurationError, HorusError
-from .internals import current_runner
+from .internals import Runner, current_runner
 
 __all__ = ["VirtualClock", "check_seconds", "installed"]
 
@@ -235,38 +235,50 @@ def installed(clock: VirtualClock) -> Iterator[VirtualClock]:
     its own clock back and Trio cancels as it would have.
     """
     runner = current_runner()
-    own = runner.clock
-    if isinstance(own, VirtualClock):
-        yield own
+    if isinstance(runner.clock, VirtualClock):
+        yield runner.clock
         return
-    if isinstance(own, trio.testing.MockClock):
-        settings = own.rate, own.autojump_threshold
-        own.rate, own.autojump_threshold = 0.0, math.inf
-        clock._now = began = own.current_time()
-    else:
-        left = trio.current_effective_deadline() - own.current_time()
-        clock._give_back = time.perf_counter() + left
-
-    def give_back() -> None:
-        if runner.clock is not clock:
-            return
-        runner.clock = own
-        clock._give_back = math.inf
-        clock.halt()
-        if isinstance(own, trio.testing.MockClock):
-            if own.current_time() != began:
-                raise HorusError(
-                    "the run's MockClock was moved while a harness held it; move time with "
-                    "the harness's advance(…)"
-                )
-            own.jump(clock._now - began)
-            own.rate, own.autojump_threshold = settings
-
-    clock._return = give_back
-    runner.clock = clock
-    clock.start_clock()
+    exchange = _Exchange(runner, clock)
     try:
         yield clock
     finally:
         trio.lowlevel.remove_instrument(clock)
-        give_back()
+        exchange.undo()
+
+
+class _Exchange:
+    """Puts a virtual clock into a run in place of the run's own."""
+
+    def __init__(self, runner: Runner, clock: VirtualClock) -> None:
+        self._runner = runner
+        self._clock = clock
+        self._own = own = runner.clock
+        self._began = 0.0
+        self._pace = 0.0, math.inf
+        if isinstance(own, trio.testing.MockClock):
+            self._pace = own.rate, own.autojump_threshold
+            own.rate, own.autojump_threshold = 0.0, math.inf
+            clock._now = self._began = own.current_time()
+        else:
+            left = trio.current_effective_deadline() - own.current_time()
+            clock._give_back = time.perf_counter() + left
+        clock._return = self.undo
+        runner.clock = clock
+        clock.start_clock()
+
+    def undo(self) -> None:
+        """Give the run its own clock back; once."""
+        clock, own = self._clock, self._own
+        if self._runner.clock is not clock:
+            return
+        self._runner.clock = own
+        clock._give_back = math.inf
+        clock.halt()
+        if isinstance(own, trio.testing.MockClock):
+            if own.current_time() != self._began:
+                raise HorusError(
+                    "the run's MockClock was moved while a harness held it; move time with "
+                    "the harness's advance(…)"
+                )
+            own.jump(clock._now - self._began)
+            own.rate, own.autojump_threshold = self._pace

@@ -208,7 +208,7 @@ class _Device:
         return f"<{self._device!r} under faults>"
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return type(self._device)
 
     def __getattr__(self, name: str) -> Any:

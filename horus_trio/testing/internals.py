@@ -19,6 +19,7 @@ import trio
 from ..errors import HorusError
 
 __all__ = [
+    "Runner",
     "abort",
     "cancelled_with",
     "current_runner",
