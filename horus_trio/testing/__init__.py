@@ -6,6 +6,7 @@ Everything here is plain Trio and works under any test framework; `pytest_plugin
 from .blocking import blocking_delay
 from .cancellation import CancellationBroken, Finding, Sweep, cancel_everywhere
 from .clock import VirtualClock
+from .contracts import ContractBroken, DriverLike, PeerLike, check_driver, check_node
 from .device import FakeDevice
 from .faults import Fault, FaultKind, Faults
 from .harness import Harness
@@ -17,6 +18,8 @@ from .stage import HarnessError
 
 __all__ = [
     "CancellationBroken",
+    "ContractBroken",
+    "DriverLike",
     "FakeDevice",
     "Fault",
     "FaultKind",
@@ -25,12 +28,15 @@ __all__ = [
     "Harness",
     "HarnessError",
     "Openings",
+    "PeerLike",
     "SentMessage",
     "Sweep",
     "Trace",
     "VirtualClock",
     "blocking_delay",
     "cancel_everywhere",
+    "check_driver",
+    "check_node",
     "faulty",
     "open_harness",
     "payload_hash",

@@ -8,6 +8,8 @@ calls in every run with the same seed, whatever else happens.
 from __future__ import annotations
 
 import abc
+import contextlib
+import copy
 import difflib
 import enum
 import math
@@ -109,10 +111,16 @@ class Fault:
         return strikes
 
     def make_error(self, default: BaseException) -> BaseException:
-        """The exception to raise: a class is called, an instance is raised as it is."""
-        if self.error is None:
-            return default
-        return self.error() if isinstance(self.error, type) else self.error
+        """The exception to raise: a class is called; an instance is raised itself, then copies."""
+        error = default if self.error is None else self.error
+        if isinstance(error, type):
+            return error()
+        if self.fired > 1:
+            # One exception raised again and again would collect tracebacks and notes.
+            with contextlib.suppress(Exception):  # it cannot be copied
+                error = copy.copy(error)
+            return error.with_traceback(None)
+        return error
 
 
 class FaultMethods(abc.ABC):

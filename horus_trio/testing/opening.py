@@ -95,7 +95,7 @@ async def open_harness(
             )
             if clock is not None:
                 stack.enter_context(clock.watched(stage, real_limit, watch.time_left))
-                stack.callback(current_watch.reset, current_watch.set(watch))
+            stack.callback(current_watch.reset, current_watch.set(watch))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stage.run, name=f"robot {scheduler.name!r}")
                 try:

@@ -35,7 +35,9 @@ class Place:
 
 
 _PLUMBING = ("trio", "outcome", "trio_util", "contextlib")
-_OUR_OWN = tuple(f"{__package__}.{name}" for name in ("attempt", "eviction", "sweeper"))
+_OUR_OWN = tuple(
+    f"{__package__}.{name}" for name in ("cancellation.attempt", "cancellation.sweeper", "eviction")
+)
 
 
 def place_of_task(task: trio.lowlevel.Task, root: trio.lowlevel.Task | None) -> Place | None:

@@ -79,7 +79,8 @@ class Record:
         self.results: collections.deque[AsyncResult] = collections.deque(maxlen=history)
         self.counts: collections.defaultdict[str, int] = collections.defaultdict(int)
         self.trace: Trace | None = Trace() if trace else None
-        self.forgotten = 0
+        self.forgotten: int = 0
+        """How many results are no longer kept."""
         self._history = history
         self._messages: dict[str, collections.deque[tuple[float, str | None, Any]]] = {}
         self._taps: dict[str, tuple[Hub[Any], Any]] = {}

@@ -247,9 +247,12 @@ class Stage:
     async def open(self) -> None:
         """Wait until the robot has started."""
         until = self.pilot.after(OPENING_WITHIN)
-        await self.drive(until, lambda: self._is_open or self.ended is not None)
-        if not self._is_open and self.ended is None:
+        await self.drive(until, lambda: self._is_open or self._is_over())
+        if not self._is_open and not self._is_over():
             raise HarnessError(f"the robot does not start: {self.doings()}")
+        if not self._is_open:  # stopped in an init: its threads end in real time
+            await self._over.wait()
+            self.tell()
         self._is_open = True
 
     async def close(self) -> None:
@@ -278,6 +281,11 @@ class Stage:
             await self._end_by_force()
         await self._over.wait()  # what is left, such as idle threads that end, is in real time
         self._driving = False
+
+    def _is_over(self) -> bool:
+        """Whether the run has ended, but for what ends in real time."""
+        run = self.scheduler._run_state
+        return self.ended is not None or (run is not None and run._over and self._have_left())
 
     def _have_left(self) -> bool:
         """Whether every node has left."""

@@ -22,15 +22,15 @@ import trio.testing
 
 from horus_trio import Link
 from horus_trio.errors import ConfigurationError, HorusError
-from horus_trio.testing import sweeper
-from horus_trio.testing.attempt import Cut
 from horus_trio.testing.cancellation import (
     CancellationBroken,
     Finding,
     Sweep,
     cancel_everywhere,
+    sweeper,
 )
-from horus_trio.testing.findings import Findings
+from horus_trio.testing.cancellation.attempt import Cut
+from horus_trio.testing.cancellation.findings import Findings
 from horus_trio.testing.leftovers import all_tasks, child_processes, system_tasks, whats_there
 from horus_trio.testing.places import Place
 

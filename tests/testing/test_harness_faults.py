@@ -225,6 +225,30 @@ async def test_a_fault_may_be_confined_to_one_node() -> None:
         assert [n.errors for n in h.statistics().nodes.values()] == [3, 1]
 
 
+async def test_an_error_that_strikes_again_and_again_does_not_grow() -> None:
+    class Picky(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__(f"{one} and {two}")
+
+    for error in (OSError("again"), Picky(1, 2)):
+        async with open_harness(Asynchronous()) as h:
+            h.fail("tick", error)
+            results = await h.tick(30)
+            assert results[0].error is error
+            assert {str(r.error) for r in results} == {str(error)}
+            text = h.node_statistics().last_error
+            assert text is not None
+            assert len(text) < 2000
+
+
+async def test_in_real_time_a_hung_thread_ends_with_the_harness() -> None:
+    node = Threaded(tick_timeout=0.05, shutdown_timeout=0.05)
+    async with open_harness(node, real_time=True) as h:
+        h.hang("tick", at=1)
+        (result,) = await h.tick()
+        assert result.status is horus.TickStatus.ABANDONED
+
+
 # Chance
 
 

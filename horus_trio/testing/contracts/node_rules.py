@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
-from ..errors import nearest
-from ..node import Node
-from ..policies import Restart
-from .cancellation import CancellationBroken, cancel_everywhere
+from ...errors import nearest
+from ...node import Node
+from ...policies import Restart
+from ..cancellation import CancellationBroken, cancel_everywhere
+from ..faults import Faults
+from ..leftovers import Scene
 from .contract import ContractBroken, broken, outline
-from .faults import Faults
-from .leftovers import Scene
 from .node_bench import SEED, Bench, Calls, Specimen, Subject, open_bench, require_clean, seated
 from .steps import watch_steps
 
@@ -123,9 +124,7 @@ async def restart(specimen: Specimen) -> None:
     for which, node in nodes:
         faults = Faults(SEED)
         calls = Calls(faults, specimen.name)
-        async with open_bench(
-            rule, specimen, node, faults=faults, policy=_restart_once()
-        ) as bench:
+        async with open_bench(rule, specimen, node, faults=faults, policy=_restart_once()) as bench:
             await bench.tick_well()
             bench.harness.fail("tick", OSError("a fault of check_node"), at=1)
             await bench.tick()
@@ -143,8 +142,7 @@ async def failed_init(specimen: Specimen) -> None:
     faults = Faults(SEED)
     faults.partial("init", OSError("a fault of check_node"), at=1)
     # What the failed init opened and the next one replaces is closed as garbage: that will do.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
+    with _garbage_allowed():
         async with open_bench(
             rule, specimen, specimen.make(), faults=faults, policy=_restart_once()
         ) as bench:
@@ -234,20 +232,25 @@ async def _stop_in_init(specimen: Specimen) -> None:
     async def stop(node: Node) -> None:
         node.request_stop("check_node stops it in init")
 
-    for delay in (0.0, 0.1):
+    def do_nothing(node: Node) -> None: ...
+
+    async def stop_it(delay: float) -> None:
         faults = Faults(SEED)
         if delay:
             faults.delay("init", delay, node=specimen.name)
         calls = Calls(faults, specimen.name)
         stopper = Node(
             "the stop of check_node",
-            tick=lambda node: None,
+            tick=do_nothing,
             init=stop,
             order=specimen.options.order,
         )
         async with open_bench(_STOP, specimen, specimen.make(), stopper, faults=faults) as bench:
             pass
         _judge_end(bench, calls)
+
+    for delay in (0.0, 0.1):
+        await stop_it(delay)
 
 
 async def _stop_in_tick(specimen: Specimen) -> None:
@@ -259,9 +262,17 @@ async def _stop_in_tick(specimen: Specimen) -> None:
 
 
 async def _stop_in_hung_tick(specimen: Specimen) -> None:
-    # Of a def tick the thread is out for good. Then shutdown runs in another one, where it may
-    # well fail: a connection of sqlite3 cannot be closed there.
-    on_loop = specimen.hooks.tick.is_async
+    if specimen.hooks.tick.is_async:
+        await _hang_and_stop(specimen, on_loop=True)
+        return
+    # The thread is out for good. Then shutdown runs in another one, where it may well fail: a
+    # connection of sqlite3 cannot be closed there.
+    with _garbage_allowed():
+        await _hang_and_stop(specimen, on_loop=False)
+        gc.collect()
+
+
+async def _hang_and_stop(specimen: Specimen, *, on_loop: bool) -> None:
     for timeout in (None, HANG_TIMEOUT):
         faults = Faults(SEED)
         faults.hang("tick", at=2)
@@ -284,6 +295,14 @@ async def _stop_in_hung_tick(specimen: Specimen) -> None:
                     await bench.tick_well(" after one that timed out")
         if on_loop:
             _judge_end(bench, calls)
+
+
+@contextlib.contextmanager
+def _garbage_allowed() -> Iterator[None]:
+    """What is not closed, and no more used, is closed by Python without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
 
 
 def _restart_once() -> Restart:

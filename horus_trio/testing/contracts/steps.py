@@ -14,8 +14,8 @@ from types import FrameType
 
 import trio
 
-from .eviction import is_inside
-from .places import Place, place_of_frames
+from ..eviction import is_inside
+from ..places import Place, place_of_frames
 
 __all__ = ["LongStep", "StepWatch", "watch_steps"]
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import trio
 
-from ..errors import ConfigurationError, HorusError, MessageTypeError, NodeError
-from ..executor import NodeRunner
-from ..health import NodeState
-from ..messages import AsyncResult, Tick, TickStatus, current_fence
-from ..node import Hook, Hooks, Node, NodeOptions, OptionKeywords, find_hooks, gather_options
-from ..policies import FailurePolicy, Ignore
-from ..scheduler import RunReport, Scheduler
+from ...errors import ConfigurationError, HorusError, MessageTypeError, NodeError
+from ...executor import NodeRunner
+from ...health import NodeState
+from ...messages import AsyncResult, Tick, TickStatus, current_fence
+from ...node import Hook, Hooks, Node, NodeOptions, OptionKeywords, find_hooks, gather_options
+from ...policies import FailurePolicy, Ignore
+from ...scheduler import RunReport, Scheduler
+from ..faults import Faults
+from ..harness import Harness
+from ..leftovers import Scene
+from ..opening import open_harness
+from ..stage import HarnessError
 from .contract import broken, left_behind, outline
-from .faults import Faults
-from .harness import Harness
-from .leftovers import Scene
-from .opening import open_harness
-from .stage import HarnessError
 
 __all__ = [
     "SEED",
@@ -175,11 +175,16 @@ class Bench:
         state = self.runner.state
         if state is NodeState.RUNNING:
             return
-        why = self.runner.init_error
+        why, run = self.runner.init_error, self.harness.scheduler._run_state
+        came = f"it is {state.name}"
+        if why is not None:
+            came += f", init raised {outline(why)}"
+        if run is not None and run.reason:
+            came += f", its run was stopped: {run.reason}"
         raise broken(
             self.rule,
             expected=f"the node to be RUNNING {when}",
-            came=f"it is {state.name}" + ("" if why is None else f", init raised {outline(why)}"),
+            came=came,
             remedy="init must succeed, and nothing but a tick may stop the node",
         ) from why
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import HorusError
+from ...errors import HorusError
+from ..places import Place
 from .attempt import BEFORE, UNCUT, WAITING, WOKEN, Cut
-from .places import Place
 
 __all__ = ["CancellationBroken", "Finding", "Findings", "Sweep"]
 

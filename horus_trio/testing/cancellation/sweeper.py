@@ -19,12 +19,12 @@ from typing import Any, Generic, TypeVar
 import outcome
 import trio
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
+from ..leftovers import Scene
+from ..places import place_of_error
 from .attempt import BEFORE, WAITING, WOKEN, Cut, Ending, attend
 from .findings import CancellationBroken, Findings, Sweep
 from .held import Held, amounts, changes, find_held, is_lock
-from .leftovers import Scene
-from .places import place_of_error
 
 __all__ = ["Sweeper"]
 
@@ -67,11 +67,11 @@ class Sweeper(Generic[T]):
     deadline: float
 
     def __post_init__(self) -> None:
-        self.findings = Findings(self.use)
+        self.findings: Findings = Findings(self.use)
         self.reference: _Reference | None = None
-        self.attempts = 0
-        self.over = False
-        self.grace = GRACE
+        self.attempts: int = 0
+        self.over: bool = False
+        self.grace: float = GRACE
         self.misuse: ConfigurationError | None = None
 
     async def sweep(self) -> Sweep:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, overload
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 from .findings import CancellationBroken, Finding, Sweep
 from .sweeper import Sweeper
 

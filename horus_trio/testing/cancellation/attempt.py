@@ -14,9 +14,9 @@ from typing import Any
 import outcome
 import trio
 
-from .eviction import Eviction, is_inside
-from .internals import cancelled_with, is_shielded_from
-from .places import Place, place_of_task
+from ..eviction import Eviction, is_inside
+from ..internals import cancelled_with, is_shielded_from
+from ..places import Place, place_of_task
 
 __all__ = ["BEFORE", "UNCUT", "WAITING", "WOKEN", "Cut", "Ending", "attend"]
 

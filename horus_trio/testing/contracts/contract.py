@@ -1,0 +1,78 @@
+"""What the contracts of nodes and drivers share: the error, and a look at what is left behind.
+
+A contract is a list of rules with names. Each rule works on fresh objects, and the first that is
+broken ends the check with `ContractBroken`.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+
+import trio
+
+from ...errors import HorusError
+from ..leftovers import Scene
+
+__all__ = ["ContractBroken", "broken", "left_behind", "outline"]
+
+LIMIT = 5.0
+"""Real seconds a rule for drivers may take."""
+
+GRACE = 1.0
+"""Real seconds in which threads and tasks that were told to end may end."""
+
+PAUSE = 0.0005
+"""Real seconds for which the loop stands still, so that threads may end."""
+
+
+class ContractBroken(HorusError, AssertionError):
+    """What a user implements does not do what its users rely on.
+
+    Arguments:
+        rule: The name of the rule.
+        text: What was expected, what came, and what to do.
+
+    Attributes:
+        rule: The name of the rule, such as ``"life cycle"``.
+    """
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(rule, text)
+        self.rule: str = rule
+        self._text = text
+
+    def __str__(self) -> str:
+        return f"rule {self.rule!r}: {self._text}"
+
+
+def broken(rule: str, *, expected: str, came: str, remedy: str) -> ContractBroken:
+    """The error of a broken rule, in three parts."""
+    return ContractBroken(rule, f"expected {expected}; {came}; {remedy}")
+
+
+def outline(error: BaseException) -> str:
+    """An error in one line; of a group, the errors in it, with their notes."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(outline(inner) for inner in error.exceptions)
+    notes = getattr(error, "__notes__", ())
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{text} ({', '.join(notes)})" if notes else text
+
+
+async def left_behind(before: Scene) -> str:
+    """What is there and was not `before`, after a grace of real time; or nothing. A checkpoint."""
+    await trio.lowlevel.checkpoint()
+    left = Scene.now().since(before)
+    if left:
+        gc.collect()  # garbage of a node's own that only a cycle keeps is nothing left
+    give_up = time.monotonic() + GRACE
+    while left := Scene.now().since(before):
+        if time.monotonic() > give_up:
+            break
+        # Not trio.sleep: on virtual time it may never end. And threads need the loop to pause.
+        time.sleep(PAUSE)  # noqa: ASYNC251
+        await trio.lowlevel.checkpoint()
+    texts = [text for kind in left.values() for text in kind]
+    more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+    return ", ".join(texts[:5]) + more
