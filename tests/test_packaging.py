@@ -70,6 +70,9 @@ def test_every_public_name_is_there_in_an_empty_environment(
     empty_environment: Path, tmp_path: Path
 ) -> None:
     python = empty_environment / "python"
-    program = "import horus_trio; print(horus_trio.__file__); from horus_trio import *"
+    program = (
+        "import horus_trio; print(horus_trio.__file__); from horus_trio import *; "
+        "from horus_trio.testing import *"
+    )
     [location] = run(python, "-W", "error", "-c", program, cwd=tmp_path).splitlines()
     assert Path(location).is_relative_to(empty_environment.parent)

@@ -187,6 +187,11 @@ class Harness(FaultMethods):
         """What a node is doing now; the only node's if there is but one."""
         return self._stage.runner(node).state
 
+    @property
+    def states(self) -> dict[str, NodeState]:
+        """What each node is doing now, by name."""
+        return {runner.name: runner.state for runner in self._stage.runners()}
+
     def node(self, name: str | None = None) -> Node:
         """The node of a name as it is now: after a restart of a factory, the fresh instance."""
         return self._stage.runner(name).node
@@ -329,6 +334,7 @@ class Harness(FaultMethods):
 
     async def _stop(self, reason: str) -> RunReport:
         self._stage.require_running("stop()")
+        self._stage.require_free()
         await self._stage.end(reason)
         self._stage.tell()
         if self._stage.ended is None:  # told before, or the end would be here

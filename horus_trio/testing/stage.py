@@ -92,8 +92,9 @@ class Stage:
         self.require_running("advance")
         run = self.scheduler._run_state
         metronome = None if run is None else run.metronome
-        if metronome is None or self._driving:
-            raise self._busy()
+        self.require_free()
+        if metronome is None:
+            raise HarnessError("advance: the robot is stopping")
         metronome.go(self.pilot.now(), until)
         try:
             await self.drive(until, enough)
@@ -101,8 +102,8 @@ class Stage:
             metronome.hold()
 
     async def drive(self, until: float, enough: Callable[[], bool] | None = None) -> None:
-        if self._driving:
-            raise self._busy()
+        """Let time pass to `until` (seconds), or until `enough`. A checkpoint."""
+        self.require_free()
         self._driving = True
         try:
             await self.pilot.drive(until, enough)
@@ -119,11 +120,13 @@ class Stage:
             self._told = True
             raise problem
 
-    def _busy(self) -> HarnessError:
-        return HarnessError(
-            "the harness is letting time pass already, in another task; await its calls one "
-            "after the other"
-        )
+    def require_free(self) -> None:
+        """Raise `HarnessError` while another task lets time pass."""
+        if self._driving:
+            raise HarnessError(
+                "the harness is letting time pass already, in another task; await its calls one "
+                "after the other"
+            )
 
     # What the clock notices
 
@@ -168,6 +171,7 @@ class Stage:
     # Looking
 
     def require_running(self, call: str) -> None:
+        """Raise `HarnessError` unless the robot runs."""
         if not self._is_open:
             raise HarnessError(f"{call}: the harness is closed; call it inside `async with`")
         if self.ended is None:
@@ -177,12 +181,14 @@ class Stage:
         raise HarnessError(f"{call}: the robot has stopped{why}; open another harness")
 
     def runners(self) -> list[NodeRunner]:
+        """The tasks of all nodes."""
         found = [m.runner for m in self.scheduler._members.values() if m.runner is not None]
         if not found:
             raise HarnessError("there is no node in this harness")
         return found
 
     def runner(self, node: Node | str | None) -> NodeRunner:
+        """The task of one node; of the only one, if None is named."""
         if node is None:
             runners = self.runners()
             if len(runners) > 1:
@@ -270,17 +276,20 @@ class Stage:
             self._problem = HarnessError(forgotten)
 
     async def end(self, reason: str) -> None:
+        """Stop the robot, if need be by force. A checkpoint."""
         self._driving = self._is_ending = True
         self._spinning = False
         self.scheduler.stop(reason)
         limit = self.scheduler.settings.stop_timeout + 2.0
-        for _ in range(2):  # once more, if a blocked thread halted it
-            if not self._have_left() and not self._spinning:
-                await self.pilot.drive(self.pilot.after(limit), self._have_left)
-        if not self._have_left():
-            await self._end_by_force()
-        await self._over.wait()  # what is left, such as idle threads that end, is in real time
-        self._driving = False
+        try:
+            for _ in range(2):  # once more, if a blocked thread halted it
+                if not self._have_left() and not self._spinning:
+                    await self.pilot.drive(self.pilot.after(limit), self._have_left)
+            if not self._have_left():
+                await self._end_by_force()
+            await self._over.wait()  # what is left, such as idle threads that end, is in real time
+        finally:
+            self._driving = False
 
     def _is_over(self) -> bool:
         """Whether the run has ended, but for what ends in real time."""

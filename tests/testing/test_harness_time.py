@@ -196,6 +196,7 @@ async def test_late_nodes_pauses_and_rates_while_held() -> None:
         h.scheduler.add(Beats("late", rate=10, phase=0.0))
         await h.settle()
         h.scheduler.pause("a")
+        assert h.states == {"a": horus.NodeState.PAUSED, "late": horus.NodeState.RUNNING}
         await h.advance(1)
         assert [n.ok for n in h.statistics().nodes.values()] == [0, 10]
         h.scheduler.resume("a")
