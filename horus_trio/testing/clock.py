@@ -51,6 +51,8 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._until = -math.inf
         self._arrived: trio.Event | None = None
         self._enough: Callable[[], bool] | None = None
+        self._free = False
+        self._own_end = math.inf
         self._steps = 0
         self._next: float | None = None
         self._alarms: dict[Callable[[], None], float] = {}
@@ -96,13 +98,32 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             await arrived.wait()
         finally:
             self.halt()
-            self._arrived = None
+            self._arrived = self._enough = None
 
     def halt(self) -> None:
         """Stop at this instant. On the loop."""
         self._until = -math.inf
         if self._arrived is not None:
             self._arrived.set()
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether time moves now."""
+        return self._arrived is not None or self._free
+
+    @contextmanager
+    def running_free(self, busy: Callable[[float], float | None]) -> Iterator[None]:
+        """While inside, time moves by itself whenever nothing else can happen, as under autojump.
+
+        Arguments:
+            busy: As for `watched`.
+        """
+        before = self._free, self._busy
+        self._free, self._busy = True, busy
+        try:
+            yield
+        finally:
+            self._free, self._busy = before
 
     @property
     def watcher(self) -> Watcher | None:
@@ -120,12 +141,12 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             busy: How many real seconds the threads that work now have left, given the present
                 `time.perf_counter`; None: no thread works.
         """
-        before = self._watcher, self._real_limit, self._busy
-        self._watcher, self._real_limit, self._busy = by, real_limit, busy
+        before = self._watcher, self._real_limit, self._busy, self._free
+        self._watcher, self._real_limit, self._busy, self._free = by, real_limit, busy, False
         try:
             yield
         finally:
-            self._watcher, self._real_limit, self._busy = before
+            self._watcher, self._real_limit, self._busy, self._free = before
 
     # For Trio
 
@@ -139,6 +160,8 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Called when no task is runnable: the moment in which time may move."""
+        if self._next is not None:  # or time would never move, and the loop would spin
+            raise HorusError("the virtual clock is no instrument of this run any more")
         for when in self._alarms.values():
             deadline = min(deadline, when)
         if deadline <= self._now:
@@ -152,7 +175,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             return 0.0
         left = self._busy(real)
         if left is None:
-            if self._until != -math.inf:
+            if self._until != -math.inf or (self._free and deadline < self._own_end):
                 self._next = deadline
                 return 0.0
             if self._idle_since != self._idle_since:  # NaN
@@ -177,7 +200,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
     def _move(self, deadline: float) -> None:
         if self._enough is not None and self._enough():
             self.halt()
-        elif deadline <= self._until and deadline < math.inf:
+        elif deadline < math.inf and (deadline <= self._until or self._arrived is None):
             self._now = deadline
             for ring, when in tuple(self._alarms.items()):
                 if when <= deadline:
@@ -260,8 +283,8 @@ class _Exchange:
             own.rate, own.autojump_threshold = 0.0, math.inf
             clock._now = self._began = own.current_time()
         else:
-            left = trio.current_effective_deadline() - own.current_time()
-            clock._give_back = time.perf_counter() + left
+            clock._own_end = trio.current_effective_deadline()
+            clock._give_back = time.perf_counter() + clock._own_end - own.current_time()
         clock._return = self.undo
         runner.clock = clock
         clock.start_clock()

@@ -20,8 +20,9 @@ import pytest
 import trio
 import trio.testing
 
-from horus_trio import Link
+from horus_trio import AsyncNode, Link
 from horus_trio.errors import ConfigurationError, HorusError
+from horus_trio.testing import VirtualClock, open_harness
 from horus_trio.testing.cancellation import (
     CancellationBroken,
     Finding,
@@ -1170,3 +1171,50 @@ async def test_a_dead_process_nobody_waited_for_is_still_there() -> None:
         while f"process {process.pid} (true, dead)" not in map(str, child_processes()):
             assert time.monotonic() < give_up
             await trio.sleep(0.001)
+
+
+class Slow:
+    """An operation that takes time, on the loop and in a thread."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    async def use(self) -> None:
+        with trio.fail_after(90):
+            await trio.sleep(60)
+            await trio.to_thread.run_sync(time.sleep, 0.002)
+            await trio.sleep(20)
+        self.done += 1
+
+
+async def test_a_virtual_clock_that_nobody_drives_moves_by_itself_meanwhile() -> None:
+    class Idle(AsyncNode):
+        async def tick_async(self) -> None:
+            pass
+
+    async with open_harness(Idle(rate=10)) as h:
+        before = h.now
+        sweep = await cancel_everywhere(Slow, Slow.use, observe=lambda slow: slow.done)
+        assert sweep.checkpoints == 4  # a thread is two: its token, and its end
+        assert h.now > before + 80
+        assert h.results == []
+        now = h.now
+        await trio.lowlevel.checkpoint()
+        assert h.now == now
+        await h.advance(1)
+        assert len(h.results) == 10
+
+
+def test_it_moves_by_itself_without_a_harness_too() -> None:
+    async def main() -> float:
+        await cancel_everywhere(Slow, Slow.use, observe=lambda slow: slow.done)
+        return trio.current_time()
+
+    assert trio.run(main, clock=VirtualClock()) > 80
+
+
+async def test_a_deadline_around_it_is_not_taken_for_virtual_time() -> None:
+    with trio.fail_after(30):
+        async with open_harness() as h:
+            await cancel_everywhere(Slow, Slow.use, observe=lambda slow: slow.done)
+            assert h.now < 10_000

@@ -473,6 +473,14 @@ def test_a_virtual_clock_of_the_run_is_used_and_moves_without_a_harness() -> Non
     assert trio.run(main, clock=VirtualClock()) == 12.0
 
 
+async def test_a_clock_that_is_no_instrument_any_more_is_an_error_and_no_endless_loop() -> None:
+    clock = VirtualClock()  # of no run: nobody tells it that the loop has looked for I/O
+    with clock.running_free(lambda real: None):
+        assert clock.deadline_to_sleep_time(1.0) == 0.0
+        with pytest.raises(horus.HorusError, match="no instrument of this run"):
+            clock.deadline_to_sleep_time(1.0)
+
+
 async def test_a_deadline_around_a_harness_is_in_real_time() -> None:
     with trio.move_on_after(0.1) as scope:
         async with open_harness(Beats("a", rate=1)) as h:

@@ -7,12 +7,17 @@ task, thread, descriptor or child process behind.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, overload
 
+import trio
+
 from ...errors import ConfigurationError
+from ..blocking import ThreadWatch
+from ..clock import VirtualClock
 from .findings import CancellationBroken, Finding, Sweep
 from .sweeper import Sweeper
 
@@ -87,7 +92,8 @@ async def cancel_everywhere(
 
     It is cancelled before it begins, and at every yield to Trio twice: while it waits there, and as
     it is woken. After that it is repeated, and must come to the result, and to what `observe` sees,
-    of an attempt that was not cancelled. A repetition that raises `trio.ClosedResourceError` or
+    of an attempt that was not cancelled. On a virtual clock that nobody drives, time moves by
+    itself meanwhile. A repetition that raises `trio.ClosedResourceError` or
     `trio.BrokenResourceError` is accepted: the object says that it is of no more use.
 
     Arguments:
@@ -126,7 +132,7 @@ async def cancel_everywhere(
             f"cancel_everywhere(deadline={deadline!r}): expected a finite number of seconds "
             "above 0; leave it out for 5 s"
         )
-    return await Sweeper(
+    sweeper = Sweeper(
         make=make,
         use=use,
         observe=observe,
@@ -134,4 +140,9 @@ async def cancel_everywhere(
         same_result=same_result,
         watch=tuple(watch),
         deadline=deadline,
-    ).sweep()
+    )
+    clock = trio.lowlevel.current_clock()
+    with contextlib.ExitStack() as stack:
+        if isinstance(clock, VirtualClock) and not clock.is_driven:
+            stack.enter_context(clock.running_free(ThreadWatch(math.inf).time_left))
+        return await sweeper.sweep()
