@@ -512,7 +512,7 @@ async def test_a_cancelled_spawn_leaves_no_node(autojump_clock: trio.testing.Moc
         shutdowns = 0
 
         async def init(self) -> None:
-            await trio.sleep(1)
+            await trio.sleep(5)
 
         async def tick_async(self) -> None:
             pass
