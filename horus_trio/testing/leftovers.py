@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -22,9 +25,16 @@ __all__ = [
     "busy_threads",
     "child_processes",
     "open_descriptors",
+    "settled",
     "system_tasks",
     "whats_there",
 ]
+
+
+T = TypeVar("T")
+
+PAUSE = 0.0005
+"""Real seconds for which the loop stands still, so that threads may end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,23 @@ def system_tasks() -> set[trio.lowlevel.Task]:
     root = trio.lowlevel.current_root_task()
     nurseries = root.child_nurseries if root else ()
     return {task for nursery in nurseries for task in nursery.child_tasks}
+
+
+async def settled(look: Callable[[], T], grace: float) -> T:
+    """What `look` still sees after at most `grace` seconds of real time. A checkpoint.
+
+    Threads end in real time, and so do the tasks that wait for them.
+    """
+    await trio.lowlevel.checkpoint()
+    left = look()
+    give_up = time.monotonic() + grace
+    while left and time.monotonic() < give_up:
+        # Not trio.sleep: under a virtual clock it would let hours go by, or never end. And not
+        # checkpoints alone: they would leave a thread that is to end no time to run.
+        threading.Event().wait(PAUSE)
+        await trio.lowlevel.checkpoint()
+        left = look()
+    return left
 
 
 @dataclass(frozen=True, slots=True)

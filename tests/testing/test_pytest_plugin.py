@@ -241,6 +241,10 @@ async def test_on_the_virtual_clock(node_harness, virtual_clock):
     await h.advance(1)
     assert virtual_clock.current_time() == trio.current_time() == h.now == 1
 
+async def test_contracts_and_sweeps(virtual_clock, node_harness):
+    await check_node(Beats)
+    await cancel_everywhere(Beats, lambda node: trio.sleep(1))
+
 async def test_two_at_once(node_harness):
     await node_harness(Beats("a"))
     with pytest.raises(HarnessError, match="another harness is open in this run"):
@@ -275,7 +279,7 @@ async def test_generated(ticks):
 """
     )
     result = suite.runpytest_subprocess()
-    result.assert_outcomes(passed=8, failed=1)
+    result.assert_outcomes(passed=9, failed=1)
     result.stdout.fnmatch_lines(
         ["*RunFailed: harness: node 'a' failed (1 sub-exception)", "*ValueError: unseen*"]
     )

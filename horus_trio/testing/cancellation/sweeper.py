@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -20,7 +18,7 @@ import outcome
 import trio
 
 from ...errors import ConfigurationError
-from ..leftovers import Scene
+from ..leftovers import Scene, settled
 from ..places import place_of_error
 from .attempt import BEFORE, WAITING, WOKEN, Cut, Ending, attend
 from .findings import CancellationBroken, Findings, Sweep
@@ -36,9 +34,6 @@ GRACE = 1.0
 
 GRACE_AFTER = 0.05
 """The same, once something was found that does not end."""
-
-PAUSE = 0.0005
-"""Real seconds for which the loop stands still, so that threads may end."""
 
 CHECKPOINTS = 10_000
 """An operation with more yields than these is taken for one without end."""
@@ -355,15 +350,8 @@ class Sweeper(Generic[T]):
             )
 
     async def settle(self, look: Callable[[], S]) -> S:
-        """What `look` still sees after the grace: real time, for threads end in real time."""
-        left = look()
-        give_up = time.monotonic() + self.grace
-        while left and time.monotonic() < give_up:
-            # Not trio.sleep: under a virtual clock it would let hours go by, or never end. And not
-            # checkpoints alone: they would leave a thread that is to end no time to run.
-            threading.Event().wait(PAUSE)
-            await trio.lowlevel.checkpoint()
-            left = look()
+        """What `look` still sees after the grace."""
+        left = await settled(look, self.grace)
         if left:
             self.grace = GRACE_AFTER
         return left

@@ -7,12 +7,9 @@ broken ends the check with `ContractBroken`.
 from __future__ import annotations
 
 import gc
-import time
-
-import trio
 
 from ...errors import HorusError
-from ..leftovers import Scene
+from ..leftovers import Scene, settled
 
 __all__ = ["ContractBroken", "broken", "left_behind", "outline"]
 
@@ -21,9 +18,6 @@ LIMIT = 5.0
 
 GRACE = 1.0
 """Real seconds in which threads and tasks that were told to end may end."""
-
-PAUSE = 0.0005
-"""Real seconds for which the loop stands still, so that threads may end."""
 
 
 class ContractBroken(HorusError, AssertionError):
@@ -62,17 +56,9 @@ def outline(error: BaseException) -> str:
 
 async def left_behind(before: Scene) -> str:
     """What is there and was not `before`, after a grace of real time; or nothing. A checkpoint."""
-    await trio.lowlevel.checkpoint()
-    left = Scene.now().since(before)
-    if left:
+    if Scene.now().since(before):
         gc.collect()  # garbage of a node's own that only a cycle keeps is nothing left
-    give_up = time.monotonic() + GRACE
-    while left := Scene.now().since(before):
-        if time.monotonic() > give_up:
-            break
-        # Not trio.sleep: on virtual time it may never end. And threads need the loop to pause.
-        time.sleep(PAUSE)  # noqa: ASYNC251
-        await trio.lowlevel.checkpoint()
+    left = await settled(lambda: Scene.now().since(before), GRACE)
     texts = [text for kind in left.values() for text in kind]
     more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
     return ", ".join(texts[:5]) + more
