@@ -171,8 +171,10 @@ class Harness(FaultMethods):
         return list(self._stage.record.results)
 
     def results_of(self, node: Node | str) -> list[AsyncResult]:
-        """The results of one node's ticks."""
-        name = self._stage.runner(node).name
+        """The results of one node's ticks, also of one that was removed."""
+        name = node if isinstance(node, str) else node.name
+        if name not in self._stage.record.counts:
+            name = self._stage.runner(node).name
         return [result for result in self._stage.record.results if result.node == name]
 
     def statistics(self) -> SchedulerStatistics:

@@ -207,6 +207,18 @@ async def test_late_nodes_pauses_and_rates_while_held() -> None:
         assert [n.ok for n in h.statistics().nodes.values()] == [10, 11]
 
 
+async def test_a_removed_node_leaves_its_results() -> None:
+    async with open_harness(Beats("a"), Beats("b")) as h:
+        await h.tick(2)
+        h.scheduler.remove("a")
+        await h.settle()
+        assert list(h.states) == ["b"]
+        assert [r.seq for r in h.results_of("a")] == [1, 2]
+        assert h.results_of(h.node("b")) == h.results_of("b")
+        with pytest.raises(horus.UnknownNode, match="no node 'c'"):
+            h.results_of("c")
+
+
 async def test_a_node_may_be_used_in_another_harness_afterwards() -> None:
     node = Beats("a")
     for _ in range(2):
