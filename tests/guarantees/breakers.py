@@ -205,8 +205,8 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="groups shut down in the order of init",
-        search="            for order in sorted(gates, reverse=True):\n",
-        replace="            for order in sorted(gates):\n",
+        search="            for turn in sorted(gates):\n",
+        replace="            for turn in sorted(gates, reverse=True):\n",
         tests="reverse",
     ),
     Breaker(
