@@ -41,7 +41,9 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     shutil.copytree(FOLDER, folder)
     restart, ignore = folder / "restart.svg", folder / "ignore.svg"
-    restart.write_text(restart.read_text().replace("backing off 0.5 s", "backing off 0.6 s"))
+    restart.write_text(
+        restart.read_text("utf-8").replace("backing off 0.5 s", "backing off 0.6 s"), "utf-8"
+    )
     ignore.unlink()
     (folder / "forgotten.svg").write_text("<svg/>")
     code, output = check(folder)
@@ -69,7 +71,7 @@ def test_an_engine_that_does_otherwise_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
 def test_a_picture_is_small_and_says_what_it_shows(picture: Path) -> None:
     assert picture.stat().st_size < 10_000
-    root = ElementTree.fromstring(picture.read_text())
+    root = ElementTree.fromstring(picture.read_text("utf-8"))
     assert root.get("role") == "img"
     names = (root.get("aria-labelledby") or "").split()
     found = {element.get("id"): element for element in root.iter()}

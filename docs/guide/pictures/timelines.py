@@ -33,24 +33,19 @@ def main(arguments: list[str]) -> int:
         print("usage: timelines.py [--check]", file=sys.stderr)
         return 2
     drawn = pictures()
-    there = {path.name: path.read_text() for path in FOLDER.glob("*.svg")}
+    there = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
     stale = sorted(
         name for name in drawn.keys() | there.keys() if drawn.get(name) != there.get(name)
     )
-    if arguments:
-        for name in stale:
-            print(
-                f"{name} is not what the engine does now; run {Path(__file__).name} and look at it"
-            )
-        return 1 if stale else 0
     for name in stale:
-        path = FOLDER / name
-        if name in drawn:
-            path.write_text(drawn[name])
+        if name not in drawn:
+            print(f"{name} is drawn by no scenario; remove it, or keep it elsewhere")
+        elif arguments:
+            print(f"{name} is not what the engine does now; run timelines.py and look at it")
         else:
-            path.unlink()
-        print(f"{'wrote' if name in drawn else 'removed'} {name}")
-    return 0
+            (FOLDER / name).write_text(drawn[name], "utf-8")
+            print(f"{name} is drawn anew")
+    return 1 if stale and arguments else 0
 
 
 if __name__ == "__main__":
