@@ -177,7 +177,8 @@ def test_beside_another_safe_state_that_hangs_and_a_pool_that_is_dead() -> None:
     script = """
     scheduler = eight_hung(horus.Scheduler(50, max_abandoned=0), tick_timeout=0.1)
     for number in range(8):
-        scheduler.add(horus.Node(f"stuck {number}", tick=hang, enter_safe_state=hang), critical=True)
+        stuck = horus.Node(f"stuck {number}", tick=hang, enter_safe_state=hang)
+        scheduler.add(stuck, critical=True)
     scheduler.add(Motor("motor", thread="own"), critical=True)
     scheduler.run()
     """
