@@ -15,13 +15,14 @@ import trio
 
 from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
+from ..logs import text_of
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
-from .judge import Judge, is_interrupt, text_of
+from .judge import Judge, is_interrupt
 from .mailbox import Mailbox
 from .misses import Misses
 from .ticker import Ticker
@@ -72,7 +73,6 @@ class NodeRunner:
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
-        self.hook_errors: list[str] = []
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
         self.settled: trio.Event = trio.Event()
@@ -82,7 +82,7 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = Misses(
+        misses = self._misses = Misses(
             name,
             options.on_miss,
             clock=executor.clock,
@@ -121,7 +121,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.missed,
+            late=misses.late,
         )
         self._judge = Judge(
             name,
@@ -167,6 +167,11 @@ class NodeRunner:
     def failure(self) -> BaseException | None:
         """The error with which the node failed for good, or None."""
         return self._judge.failure
+
+    @property
+    def hook_errors(self) -> list[str]:
+        """What ``shutdown``, ``on_error`` and ``enter_safe_state`` raised, as text."""
+        return self._judge.hook_errors
 
     def statistics(self, rate: float | None = None) -> NodeStatistics:
         """A snapshot; any thread."""
@@ -395,6 +400,8 @@ class NodeRunner:
         self._worker.fence.close()
         self.seat.over = True
         self.seat.leave()
+        self._judge.close()
+        self._misses.close()
         self.phase = "done"
         self.settled.set()
         self.done.set()
@@ -455,13 +462,10 @@ class NodeRunner:
             return
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text_of(error).rstrip()}")
-        self._observer_failed(error, hook.name)
+        self._judge.note_hook(error, hook.name)
 
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
-        self.ledger.observer_errors += 1
-        self.ledger.last_error = text = text_of(error)
-        self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
+        self._judge.note_observer(error, what)
 
     async def _make_safe(self) -> None:
         with trio.CancelScope(shield=True):
