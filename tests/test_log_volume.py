@@ -111,7 +111,7 @@ CASES = {
     "invents": (1000, 0, 0, 0),
     "invents, on_error=on_error": (1000, 0, 1000, 0),
     "fails_in_a_task": (1000, 0, 0, 0),
-    "sends, rate=50, subs=[horus.Sub('scan', max_age=0.01, on_stale=on_stale)]": (0, 0, 450, 0),
+    "sends, rate=50, subs=[horus.Sub('scan', max_age=0.01, on_stale=on_stale)]": (0, 0, 200, 0),
     "well, on_result=callback": (0, 0, 0, 500),
     "is_slow, rate=1000, on_miss=Miss.WARN, deadline=0.005": (0, 8000, 0, 0),
 }
