@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import NodeExited
+from ..errors import NodeExited, add_remedy
 from ..health import Ledger
 from ..logs import ErrorLog, OffLoopLogger, headline, text_of
 from ..policies import Decision, EndRun, FailurePolicy, GiveUp
@@ -61,6 +61,7 @@ class Judge:
     def note(self, error: BaseException, where: str) -> None:
         """Count and log an error that is not decided upon."""
         self._ledger.failures += 1
+        add_remedy(error)
         self._ledger.last_error = text = text_of(error)
         self._errors.tell(f"node {self._name!r} failed", error, text, f" in {where}")
 
@@ -72,6 +73,7 @@ class Judge:
             what: Its name, such as ``on_stale``.
         """
         self._ledger.observer_errors += 1
+        add_remedy(error)
         self._ledger.last_error = text = text_of(error)
         self._errors.tell(f"node {self._name!r}: {what} failed", error, text)
         return text

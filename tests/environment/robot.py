@@ -169,8 +169,6 @@ class Told:
             assert node["ticks_released"] == sum(node[key] for key in endings)
 
 
-
-
 @contextlib.contextmanager
 def started(
     program: str, folder: Path, *options: str, **streams: Any

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from environment.robot import Told, at_best, ended, started
 
 pytestmark = [
