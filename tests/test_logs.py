@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -311,3 +313,80 @@ def test_many_threads_may_log(quiet: logging.Logger) -> None:
         sys.setswitchinterval(before)
     assert len(handler.texts) + log_thread.dropped == 1200
     assert len(handler.threads) == 1
+
+
+def test_without_a_thread_records_wait_and_are_handled_in_the_end(
+    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as log_thread:
+        logger.thread = log_thread
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            logger.info("one")
+            logger.info("two")
+        assert handler.texts == []
+    assert handler.texts == ["one", "two"]
+    assert handler.threads == {threading.get_ident()}
+
+
+def test_once_there_are_threads_again_waiting_records_are_handled(
+    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as log_thread:
+        logger.thread = log_thread
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            logger.info("one")
+        logger.info("two")
+    assert handler.texts == ["one", "two"]
+    assert threading.get_ident() not in handler.threads
+
+
+def test_records_of_a_stuck_log_thread_are_dropped_and_counted(quiet: logging.Logger) -> None:
+    """Nothing is put to a handler whose lock the thread holds, least of all on the loop."""
+    handler = Keeps()
+    handler.hold = threading.Event()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread(grace=0.01) as log_thread:
+        logger.thread = log_thread
+        logger.info("held")
+        logger.info("left behind")
+    logger.info("too late")
+    assert log_thread.dropped == 2
+    handler.hold.set()
+
+
+def test_a_stream_without_room_is_waited_for_without_the_handlers_lock(
+    quiet: logging.Logger,
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    with os.fdopen(reader, "rb", 0), os.fdopen(writer, "w", encoding="utf-8") as stream:
+        handler = logging.StreamHandler(stream)
+        quiet.addHandler(handler)
+        logger = OffLoopLogger(quiet)
+        with LogThread(grace=0.1) as log_thread:
+            logger.thread = log_thread
+            logger.info("one")
+            logger.info("two")
+        assert log_thread.dropped == 2
+        assert handler.lock is not None
+        assert handler.lock.acquire(blocking=False)
+        handler.lock.release()
+        assert "horus_trio log" not in [thread.name for thread in threading.enumerate()]
