@@ -87,8 +87,8 @@ def test_a_policy_may_end_the_run_over_a_closed_pipe(tmp_path: Path) -> None:
 
 STUCK = """
 async def logs(node):
-    for _ in range(50):
-        node.log.warning("%d %s", node.current_tick.seq, "x" * int(sys.argv[4]))
+    for _ in range(int(sys.argv[4])):
+        node.log.warning("%d %s", node.current_tick.seq, "x" * int(sys.argv[5]))
 
 
 logging.basicConfig(format="%(message)s")
@@ -117,7 +117,7 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
     """The log thread `stuck_in`; the run ends as ever, and so does the interpreter."""
 
     def attempt(folder: Path) -> Told:
-        with started(STUCK, folder, "3", length) as process:
+        with started(STUCK, folder, "2", "50", length) as process:
             shrink(process)
             assert process.stdout is not None
             assert process.stdout.readline() == b"over\n"
@@ -127,7 +127,7 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
             return ended(process, folder)
 
     told = at_best(attempt, tmp_path)
-    assert told.report["reason"] == "its duration of 3 s was over"
+    assert told.report["reason"] == "its duration of 2 s was over"
     logged = told.nodes["logs"]["ok"] * 50
     handled = told.stderr.count("x\n")
     assert dropped_by(told) in (logged - handled, logged - handled - 1)  # one may be half written
@@ -136,13 +136,16 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
 
 
 @pytest.mark.parametrize(
-    ("stuck", "size"), [(1.5, 4096), pytest.param(20.0, 65536, id="20 seconds")]
+    ("stuck", "size", "records"),
+    [(1.5, 4096, 50), pytest.param(20.0, 65536, 5, id="20 seconds")],
 )
-def test_a_terminal_that_is_stuck_for_a_while(tmp_path: Path, stuck: float, size: int) -> None:
+def test_a_terminal_that_is_stuck_for_a_while(
+    tmp_path: Path, stuck: float, size: int, records: int
+) -> None:
     """Whoever reads on finds how many records are missing."""
 
     def attempt(folder: Path) -> Told:
-        with started(STUCK, folder, str(stuck + 1.0), "80") as process:
+        with started(STUCK, folder, str(stuck + 1.0), str(records), "80") as process:
             assert process.stderr is not None
             fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, size)
             time.sleep(stuck)
@@ -153,12 +156,12 @@ def test_a_terminal_that_is_stuck_for_a_while(tmp_path: Path, stuck: float, size
     lines = told.stderr.splitlines()
     said = [int(line.split()[0]) for line in lines if "log records were dropped" in line]
     assert sum(said) == dropped_by(told) > 0
-    assert len(lines) - len(said) + sum(said) == told.nodes["logs"]["ok"] * 50
+    assert len(lines) - len(said) + sum(said) == told.nodes["logs"]["ok"] * records
     told.require_nothing_lost()
 
 
 def test_a_stop_is_bounded_while_the_terminal_is_stuck(tmp_path: Path) -> None:
-    with started(STUCK, tmp_path / "run", "60", "80") as process:
+    with started(STUCK, tmp_path / "run", "60", "50", "80") as process:
         shrink(process)
         time.sleep(1.5)
         process.send_signal(signal.SIGTERM)
