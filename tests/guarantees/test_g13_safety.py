@@ -276,6 +276,34 @@ def test_a_def_tick_in_flight_is_refused_too(own: str) -> None:
         assert scheduler.topic("speed").statistics().sent == 0
 
 
+def test_it_waits_for_a_tick_that_is_about_to_end() -> None:
+    """So that what the tick still writes does not follow what the safe state writes."""
+    begun = threading.Event()
+
+    class Brisk(ThreadedArm):
+        def tick(self) -> None:
+            begun.set()
+            time.sleep(0.01)
+            self.write("tick")
+
+    arm = Brisk(rate=20)
+    orders: list[list[str]] = []
+    with horus.background(arm) as scheduler:
+        for episode in range(1, 9):  # a slow machine may take longer than the grace
+            begun.clear()
+            assert begun.wait(10)
+            before = len(arm.diary)
+            scheduler.emergency_stop()
+            eventually(lambda: bool((e := scheduler.emergency) and e.reached))
+            eventually(lambda: len(arm.diary) >= before + 2)
+            orders.append([what for what, _ in arm.diary[before:]])
+            scheduler.reset_emergency()
+            assert arm.did().count("safe") == episode
+            if orders[-1] == ["tick", "safe"]:
+                break
+    assert orders[-1] == ["tick", "safe"], orders
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
