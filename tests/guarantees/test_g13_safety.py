@@ -295,7 +295,7 @@ def test_it_waits_for_a_tick_that_is_about_to_end() -> None:
             before = len(arm.diary)
             scheduler.emergency_stop()
             eventually(lambda: bool((e := scheduler.emergency) and e.reached))
-            eventually(lambda: len(arm.diary) >= before + 2)
+            eventually(lambda before=before: len(arm.diary) >= before + 2)  # type: ignore[misc]
             orders.append([what for what, _ in arm.diary[before:]])
             scheduler.reset_emergency()
             assert arm.did().count("safe") == episode
