@@ -536,6 +536,7 @@ async def test_a_node_that_is_starting_is_made_safe_as_soon_as_it_is_initialised
     class Slow(Arm):
         async def init(self) -> None:
             await trio.sleep(2)
+            self.send("hello", 1)  # an init is not cut off
             await super().init()
 
     arm, lamp = Slow(rate=4), Arm("lamp", rate=4, critical=False)
