@@ -282,11 +282,11 @@ class NodeRunner:
         else:
             decision = await self._init_failed(error)
         await self._tasks.end()
+        if isinstance(decision, (GiveUp, EndRun)):
+            await self._run_hook(self._hooks.enter_safe_state)
         if error is not None:
             await self._shut_down_late()
             return decision
-        if isinstance(decision, (GiveUp, EndRun)):
-            await self._run_hook(self._hooks.enter_safe_state)
         if self._gate is not None:
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
