@@ -57,7 +57,7 @@ class Judge:
         self._state = self._policy.succeeded(self._state, self._clock())
 
     def note(self, error: BaseException, where: str) -> None:
-        """Count and log an error that is not decided upon."""
+        """Count and log a failure."""
         self._ledger.failures += 1
         self._ledger.last_error = text = text_of(error)
         held_back = self._throttle.admit(self._clock())

@@ -321,8 +321,13 @@ class NodeRunner:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        if self.mailbox.leaving is not None:
-            return None  # its thread has had its time, and nothing is to be shut down
+        leaving = self.mailbox.leaving is not None
+        if leaving and isinstance(error, TickCancelled):
+            return None  # cut short by the stop, not failed
+        if error is not self._background_error:
+            self._judge.note(error, "init")
+        if leaving:
+            return None  # nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
             await self._shut_down_late()
@@ -409,10 +414,10 @@ class NodeRunner:
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
+        self._judge.note(error, where)  # now: its thread may never return
         if self._worker.stuck is not None and self.mailbox.leaving is None:
             await self._wait_for_thread()
         if self.mailbox.leaving is not None:
-            self._judge.note(error, where)
             return None
         decision = await self._decide(error, where)
         if isinstance(decision, Suspend):
@@ -435,8 +440,7 @@ class NodeRunner:
         self._worker.renew_fence()
 
     async def _decide(self, error: BaseException, where: str) -> Decision:
-        """Note a failure, tell the node, ask the policy."""
-        self._judge.note(error, where)
+        """Tell the node of a failure, ask the policy."""
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
@@ -540,11 +544,11 @@ class NodeRunner:
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        elif self._background_error is None and self.mailbox.leaving is None:
+            return
+        self._judge.note(error, "a background task")
+        if self._background_error is None and self.mailbox.leaving is None:
             self._background_error = error
             self._cut_short()
-        else:
-            self._judge.note(error, "a background task")
 
     # The node's own things
 
