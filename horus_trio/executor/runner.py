@@ -415,8 +415,8 @@ class NodeRunner:
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
         self._judge.note(error, where)  # now: its thread may never return
-        if self._worker.stuck is not None and self.mailbox.leaving is None:
-            await self._wait_for_thread()
+        if self._worker.stuck is not None:
+            await self._wait_for_thread()  # at a stop until its time is over
         if self.mailbox.leaving is not None:
             return None
         decision = await self._decide(error, where)
@@ -444,6 +444,8 @@ class NodeRunner:
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
+        if self.mailbox.leaving is not None:
+            return Continue()  # the stop came meanwhile: nothing is decided any more
         return self._judge.decide(error, where)
 
     async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
@@ -514,6 +516,7 @@ class NodeRunner:
             and self._worker.stuck is None
             and not self.paused
             and not self._suspended
+            and self.mailbox.leaving is None
         ):
             self.seat.set_lenient(False)
             self.mailbox.open(self._clock())
