@@ -272,7 +272,7 @@ class NodeRunner:
 
     async def _live(self) -> Decision | None:
         """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
-        self._background_error = None
+        self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
         self.init_error = error = await self._initialise()
@@ -280,6 +280,7 @@ class NodeRunner:
         if error is None:
             decision = await self._serve()
         else:
+            await self._tasks.end()
             decision = await self._init_failed(error)
         await self._tasks.end()
         if isinstance(decision, (GiveUp, EndRun)):
@@ -414,7 +415,8 @@ class NodeRunner:
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        self._judge.note(error, where)  # now: its thread may never return
+        if self._background_error is None:  # or the tick was only cut short, not failed
+            self._judge.note(error, where)  # now: its thread may never return
         if self._worker.stuck is not None:
             await self._wait_for_thread()  # at a stop until its time is over
         if self.mailbox.leaving is not None:
@@ -549,7 +551,8 @@ class NodeRunner:
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return
         self._judge.note(error, "a background task")
-        if self._background_error is None and self.mailbox.leaving is None:
+        ends = self.mailbox.leaving is not None or self.init_error is not None
+        if self._background_error is None and not ends:
             self._background_error = error
             self._cut_short()
 

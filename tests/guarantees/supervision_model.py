@@ -33,6 +33,7 @@ __all__ = [
     "Policy",
     "Restarts",
     "Script",
+    "Unmodelled",
     "course_of",
 ]
 
@@ -149,6 +150,10 @@ class Course:
             self.counts[name] = self.counts.get(name, 0) + number
 
 
+class Unmodelled(Exception):  # noqa: N818
+    """A background task fails while the node deals with another failure."""
+
+
 class _Stopped(Exception):  # noqa: N818 - the story goes on elsewhere
     """The node was told to leave."""
 
@@ -206,8 +211,8 @@ class _Story:
         """Index of the next grid point that may begin a tick."""
         self.ticks_begun = 0
         self.rests_until = -math.inf
-        self.out: tuple[str, float] | None = None
-        """The thread that was left behind: which hook, and when it returns."""
+        self.out: list[tuple[str, float]] = []
+        """The threads that were left behind: in which hook, and when they return."""
         self.late_init: float | None = None
         """When an ``init`` that was given up succeeds; its thread then calls ``shutdown``."""
         self.made_safe = False
@@ -236,15 +241,14 @@ class _Story:
         if verdict != "stopped":
             course.state = "FAILED"
             course.failed = "fatal" if verdict == "fatal" else "alone"
-        elif self.out is not None and self.out[1] > end:
+        elif any(returns > end for _, returns in self.out):
             course.state = "STUCK"
         if verdict == "fatal":
             course.ended = "failed"
             self.stop = min(self.stop, left)
         elif self.script.cancels:
             course.ended = "cancelled"
-        if self.out is not None and self.out[1] > end:
-            course.stragglers.append(self.out[0])
+        course.stragglers = [hook for hook, returns in self.out if returns > end]
         if math.isnan(self.epoch):
             course.sibling = 0, self.stop
         else:
@@ -263,6 +267,7 @@ class _Story:
         try:
             self.init()
         except _Failed:
+            self.task_fails = None  # whatever it does: `init` has failed already
             return self.init_failed()
         pause: float | None = None
         try:
@@ -274,6 +279,8 @@ class _Story:
             self.make_safe()
             self.shut_down()
             raise
+        finally:
+            self.task_fails = None  # it dies with this incarnation
         self.shut_down()
         if self.now > self.stop:
             raise _Stopped
@@ -284,15 +291,19 @@ class _Story:
         act, began = next(self.inits), self.now
         end, limit, last = began + act.seconds, began + INIT_TIMEOUT, self.last()
         self.now = min(end, limit, last)
+        cut_short = self.task_cuts_in()
         if math.isnan(self.epoch) and self.now < self.stop:
             self.epoch = self.now
         if self.now < end and not self.is_async:
-            self.left_behind("init", end)
+            returns = end
             if not act.raises:
                 self.late_init = end
-                self.left_behind("init", end + next(self.shutdowns).seconds)
+                returns = end + next(self.shutdowns).seconds
+            self.out.append(("init", returns))
         if self.now == last:
             raise _Stopped  # cut short, no failure
+        if cut_short:
+            raise _Failed
         if self.now == limit or act.raises:
             self.course.count("failures")
             if self.now > self.stop:
@@ -319,16 +330,31 @@ class _Story:
                 raise _Stopped
             begin = next(self.points(PHASE, since=max(self.now, self.rests_until)))
             if self.task_fails is not None and self.task_fails < min(begin, self.stop):
-                return self.task_failed(self.task_fails)
+                self.now = self.task_fails
+                self.task_cuts_in()
+                return self.task_failed()
             self.wait(begin)
             pause = self.tick()
             if pause is not None:
                 return pause
 
-    def task_failed(self, instant: float) -> float:
+    def task_cuts_in(self) -> bool:
+        """Whether a background task fails before now, and so ends what began before; then is now.
+
+        After a stop it ends nothing any more.
+        """
+        fails = self.task_fails
+        if fails is None or fails > self.now:
+            return False
         self.task_fails = None
-        self.now = instant
         self.course.count("failures")
+        if fails > self.stop:
+            return False
+        self.now = fails
+        return True
+
+    def task_failed(self) -> float:
+        self.wait_for_thread()
         pause = self.judge()
         if pause is None:  # the tasks are gone, so it begins anew all the same
             pause = max(0.0, self.rests_until - self.now)
@@ -344,6 +370,11 @@ class _Story:
         act, began = next(self.ticks), self.now
         end, limit, last = began + act.seconds, began + TICK_TIMEOUT, self.last()
         self.now = min(end, limit, last)
+        if self.task_cuts_in():
+            self.course.count("cancelled" if self.is_async else "abandoned")
+            if not self.is_async:
+                self.out.append(("tick", end))
+            return self.task_failed()
         if self.now == end and not act.raises:
             self.course.count("ok")
             self.in_a_row = 0 if isinstance(self.policy, Breaker) else self.in_a_row
@@ -352,7 +383,7 @@ class _Story:
             self.course.count("errors")
         elif not self.is_async:
             self.course.count("abandoned")
-            self.left_behind("tick", end)
+            self.out.append(("tick", end))
         elif self.now == limit:
             self.course.count("timed_out")
         else:
@@ -366,14 +397,14 @@ class _Story:
 
     def shut_down(self) -> None:
         self.safe_if_held_up()
-        if self.out is not None and self.out[1] > self.now:
+        if any(returns > self.now for _, returns in self.out):
             self.course.busy = True
         self.call("shutdown")
         act, began = next(self.shutdowns), self.now
         end, limit = began + act.seconds, began + SHUTDOWN_TIMEOUT
         self.now = min(end, limit)
         if self.now == limit and not self.is_async:
-            self.left_behind("shutdown", end)
+            self.out.append(("shutdown", end))
         if self.now == limit or act.raises:
             self.course.hook_errors.append("shutdown")
             self.course.count("observer_errors")
@@ -397,6 +428,7 @@ class _Story:
         """Tell the node, ask the policy: a pause before the next ``init``, or None: go on."""
         self.call("on_error")
         self.now += NOTIFICATION
+        self.refuse_task()
         if self.now > self.stop:
             raise _Stopped  # nobody is asked any more
         now, policy = self.now, self.policy
@@ -440,8 +472,9 @@ class _Story:
         """Until when what begins now may go on, for the stop."""
         return self.stop + (GRACE if self.is_async else SHUTDOWN_TIMEOUT)
 
-    def left_behind(self, hook: str, end: float) -> None:
-        self.out = hook, end
+    def refuse_task(self) -> None:
+        if self.task_fails is not None and self.task_fails < self.now:
+            raise Unmodelled
 
     def wait(self, until: float) -> None:
         """Idle; a stop ends that at once."""
@@ -452,15 +485,17 @@ class _Story:
 
     def wait_for_thread(self, *, patient: bool = True) -> None:
         """The thread that was left behind; at a stop it has its time, if anybody waits for it."""
-        if self.out is None:
+        if not self.out:
             return
-        self.now = max(self.now, min(self.out[1], self.last() if patient else self.stop))
+        _, returns = self.out[-1]
+        self.now = max(self.now, min(returns, self.last() if patient else self.stop))
         if self.late_init is not None and self.late_init < self.now:
             self.course.calls.append(("shutdown", self.late_init))
             self.late_init = None
+        self.refuse_task()
         if self.now >= self.stop:
             raise _Stopped
-        self.out = None
+        self.out.clear()
 
 
 def _with_rest(acts: tuple[Act, ...], rest: Act) -> Iterator[Act]:
