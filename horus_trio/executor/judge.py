@@ -5,10 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from ..errors import NodeExited
+from ..errors import HorusError, NodeExited
 from ..health import Ledger
 from ..logs import OffLoopLogger, Throttle
-from ..policies import Decision, EndRun, FailurePolicy, GiveUp
+from ..policies import Continue, Decision, EndRun, FailurePolicy, GiveUp, Rebuild, Suspend
 
 __all__ = ["Judge", "is_interrupt", "text_of"]
 
@@ -54,7 +54,10 @@ class Judge:
 
     def succeeded(self) -> None:
         """A tick went well."""
-        self._state = self._policy.succeeded(self._state, self._clock())
+        try:
+            self._state = self._policy.succeeded(self._state, self._clock())
+        except Exception:  # noqa: BLE001 - users write policies
+            self._log.exception("failure_policy %r of node %r failed", self._policy, self._name)
 
     def note(self, error: BaseException, where: str) -> None:
         """Count and log a failure."""
@@ -66,19 +69,26 @@ class Judge:
             self._log.error("node %r failed in %s%s\n%s", self._name, where, more, text.rstrip())
 
     def decide(self, error: BaseException, where: str) -> Decision:
-        """What the policy says to an error that has been noted.
+        """What the policy says to an error that has been noted; one that is broken gives up.
 
         Arguments:
             error: If the decision is final, it gets a note and is kept as `failure`.
             where: Such as ``tick 12``.
         """
-        self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+        try:
+            self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+            if not isinstance(decision, (Continue, Rebuild, Suspend, GiveUp, EndRun)):
+                raise HorusError(f"expected a decision, got {decision!r}")
+            count = self._policy.describe(self._state)
+        except Exception as broken:  # noqa: BLE001 - users write policies
+            self._log.exception("failure_policy %r of node %r failed", self._policy, self._name)
+            decision, count = GiveUp(), f"and its failure_policy raised {broken!r}"
         if isinstance(decision, (GiveUp, EndRun)):
             if not isinstance(error, (Exception, BaseExceptionGroup)):
                 exited = NodeExited(f"node {self._name!r} raised {error!r}")
                 exited.__cause__ = error
                 error = exited
-            error.add_note(f"in node {self._name!r}, {where}, {self._policy.describe(self._state)}")
+            error.add_note(f"in node {self._name!r}, {where}, {count}")
             self.failure = error
         return decision
 
