@@ -25,7 +25,7 @@ from typing import Protocol, cast
 
 import trio
 
-__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer"]
+__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer", "is_real_time"]
 
 HIGHEST_RATE = 1e6
 """In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
@@ -306,6 +306,12 @@ class _TimerSpec(ctypes.Structure):
     )
 
 
+def is_real_time(clock: trio.abc.Clock | None = None) -> bool:
+    """Whether a clock, or that of this run, is Trio's own and not a virtual one."""
+    clock = trio.lowlevel.current_clock() if clock is None else clock
+    return type(clock).__name__ == "SystemClock"
+
+
 def _open_source(clock: trio.abc.Clock) -> _Source:
     """The most precise source there is; a timerfd only where Trio's clock is the real one.
 
@@ -314,7 +320,7 @@ def _open_source(clock: trio.abc.Clock) -> _Source:
     """
     if hasattr(clock, "set_alarm"):
         return _ClockSource(cast(AlarmClock, clock))
-    if sys.platform == "linux" and type(clock).__name__ == "SystemClock":
+    if sys.platform == "linux" and is_real_time(clock):
         try:
             return _TimerFd(clock)
         except OSError as error:

@@ -29,6 +29,7 @@ from ..timer import Timer
 from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
 from .runner import NodeRunner
+from .safety import SafetyChain
 from .worker import FORCED_GRACE
 
 __all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor"]
@@ -88,6 +89,7 @@ class AsyncIOExecutor:
         self.pool: BlockingPool = BlockingPool(
             limiter, max_abandoned, self.timer, self.clock, self.start_soon
         )
+        self.safety: SafetyChain = SafetyChain(self.clock, self.log)
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
@@ -254,6 +256,7 @@ class AsyncIOExecutor:
 
     def node_left(self, runner: NodeRunner) -> None:
         """A node's task has ended."""
+        self.safety.leave(runner)
         if self.on_left is not None:
             self.on_left(runner)
 
@@ -284,7 +287,11 @@ class AsyncIOExecutor:
         return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
     def force_all(self, grace: float = FORCED_GRACE) -> None:
-        """Hurry every node that has not left; its hooks have `grace` seconds from now."""
+        """Hurry every node that has not left; its hooks have `grace` seconds from now.
+
+        Critical nodes enter their safe state.
+        """
+        self.safety.trip_if_exposed("the stop is forced")
         for runner in tuple(self.runners.values()):
             runner.force(grace)
 

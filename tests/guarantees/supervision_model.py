@@ -57,10 +57,9 @@ GRACE = 0.5
 RETRY = 1.0
 """The pause before the next ``init`` where the policy has none."""
 
-# THE ONE PLACE for what a critical node does that has not begun its ``shutdown`` so long after a
-# stop was asked for: `enter_safe_state` is then called, once, before its ``shutdown``.
-# None: the engine does not do that yet. Afterwards: 0.2
-HELD_UP: float | None = None
+HELD_UP = 0.2
+"""A critical node that is initialised and has not begun its ``shutdown`` so long after a stop was
+asked for enters its safe state: its ``async`` tick is cancelled, a thread of it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +311,7 @@ class _Story:
 
     def init_failed(self) -> float:
         self.wait_for_thread()
-        try:
-            pause = self.judge()
-        except _Final:
-            self.make_safe()
-            raise
+        pause = self.judge()
         if pause is None:
             rests = self.rests_until - self.now
             self.rests_until = -math.inf
@@ -369,6 +364,8 @@ class _Story:
         self.call(f"tick {number}")
         act, began = next(self.ticks), self.now
         end, limit, last = began + act.seconds, began + TICK_TIMEOUT, self.last()
+        if self.critical and self.is_async:
+            last = self.stop + HELD_UP
         self.now = min(end, limit, last)
         if self.task_cuts_in():
             self.course.count("cancelled" if self.is_async else "abandoned")
@@ -396,7 +393,10 @@ class _Story:
         return self.judge()
 
     def shut_down(self) -> None:
-        self.safe_if_held_up()
+        held_up = self.stop + HELD_UP
+        if self.critical and not self.made_safe and self.now >= held_up:
+            self.course.calls.append(("enter_safe_state", held_up))
+            self.now = max(self.now, held_up + NOTIFICATION)
         if any(returns > self.now for _, returns in self.out):
             self.course.busy = True
         self.call("shutdown")
@@ -413,14 +413,6 @@ class _Story:
         self.made_safe = True
         self.call("enter_safe_state")
         self.now += NOTIFICATION
-
-    def safe_if_held_up(self) -> None:
-        """See HELD_UP."""
-        if HELD_UP is None or not self.critical or self.made_safe:
-            return
-        if self.now > self.stop + HELD_UP:
-            self.made_safe = True
-            self.course.calls.append(("enter_safe_state", self.stop + HELD_UP))
 
     # The policy
 
