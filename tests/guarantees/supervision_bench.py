@@ -95,6 +95,7 @@ def play(
     course.busy = report.shutdown_while_busy == ("node",)
     course.stragglers = [straggler.call for straggler in report.stragglers]
     course.hook_errors = [text.split()[0] for text in report.hook_errors]
+    course.emergencies = [emergency.reason for emergency in report.emergencies]
     course.sibling = sibling.ok, course.sibling[1]
     assert sibling.ok == sibling.ticks_released
     return course

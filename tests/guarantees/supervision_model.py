@@ -1,7 +1,7 @@
-"""What one supervised node does, as a small sequential program over time, written from the promise.
+"""What one supervised node does, as a sequential program over time, written from the promise.
 
-The engine has tasks, mailboxes, alarms and threads. Here there is one story, told from `init` to the
-end: each hook takes its time, a stop falls into it or does not, and the policy is three lists and a
+The engine has tasks, mailboxes, alarms and threads. Here there is one story, told from ``init`` to
+the end: each hook takes its time, a stop falls into it or does not, and a policy is a list and a
 formula. Nothing of the engine is imported, so what both agree on was said twice.
 
 No two things of a script fall due together: the grid is off all durations by 1/128 s, ticks by a
@@ -57,7 +57,7 @@ GRACE = 0.5
 RETRY = 1.0
 """The pause before the next ``init`` where the policy has none."""
 
-HELD_UP = 0.2
+HELD_UP = 0.1
 """A critical node that is initialised and has not begun its ``shutdown`` so long after a stop was
 asked for enters its safe state: its ``async`` tick is cancelled, a thread of it goes on."""
 
@@ -125,6 +125,7 @@ class Course:
         busy: Whether ``shutdown`` was called beside a thread that was out.
         stragglers: The hooks whose threads had not returned at the end.
         hook_errors: The hooks whose errors the report lists.
+        emergencies: Why critical nodes had to enter their safe states.
         sibling: How often the node beside it ticked, and when that one was shut down.
     """
 
@@ -137,6 +138,7 @@ class Course:
     busy: bool = False
     stragglers: list[str] = field(default_factory=list)
     hook_errors: list[str] = field(default_factory=list)
+    emergencies: list[str] = field(default_factory=list)
     sibling: tuple[int, float] = (0, 0.0)
 
     def instants(self, hook: str) -> list[float]:
@@ -149,19 +151,19 @@ class Course:
             self.counts[name] = self.counts.get(name, 0) + number
 
 
-class Unmodelled(Exception):  # noqa: N818
+class Unmodelled(Exception):
     """A background task fails while the node deals with another failure."""
 
 
-class _Stopped(Exception):  # noqa: N818 - the story goes on elsewhere
+class _Stopped(Exception):
     """The node was told to leave."""
 
 
-class _Failed(Exception):  # noqa: N818
+class _Failed(Exception):
     """Its ``init`` has failed."""
 
 
-class _Final(Exception):  # noqa: N818
+class _Final(Exception):
     """The node has failed for good."""
 
     def __init__(self, *, fatal: bool) -> None:
@@ -215,6 +217,8 @@ class _Story:
         self.late_init: float | None = None
         """When an ``init`` that was given up succeeds; its thread then calls ``shutdown``."""
         self.made_safe = False
+        self.live_since = math.nan
+        """When the latest ``init`` succeeded."""
         self.task_fails = script.task_fails
         self.inits = _with_rest(script.inits, Act(BRIEF))
         self.ticks = _with_rest(script.ticks, Act(TICK))
@@ -244,6 +248,7 @@ class _Story:
             course.state = "STUCK"
         if verdict == "fatal":
             course.ended = "failed"
+            course.emergencies.append("node 'node' failed for good")
             self.stop = min(self.stop, left)
         elif self.script.cancels:
             course.ended = "cancelled"
@@ -308,6 +313,7 @@ class _Story:
             if self.now > self.stop:
                 raise _Stopped
             raise _Failed
+        self.live_since = self.now
 
     def init_failed(self) -> float:
         self.wait_for_thread()
@@ -394,8 +400,9 @@ class _Story:
 
     def shut_down(self) -> None:
         held_up = self.stop + HELD_UP
-        if self.critical and not self.made_safe and self.now >= held_up:
+        if self.critical and not self.made_safe and self.live_since < held_up <= self.now:
             self.course.calls.append(("enter_safe_state", held_up))
+            self.course.emergencies.append("the stop is held up")
             self.now = max(self.now, held_up + NOTIFICATION)
         if any(returns > self.now for _, returns in self.out):
             self.course.busy = True
@@ -442,7 +449,7 @@ class _Story:
             recent = [t for t in self.failures if t > now - policy.within]
             if len(recent) > policy.most:
                 raise _Final(fatal=False)
-        pause = min(policy.longest, policy.backoff * 2 ** (self.in_a_row - 1))
+        pause = min(policy.longest, policy.backoff * 2.0 ** (self.in_a_row - 1))
         return pause * (1 + policy.jitter * (2 * roll - 1))
 
     # Time

@@ -80,9 +80,7 @@ class Effects:
 
 @pytest.mark.parametrize("cause", ["overrun", "deadline"])
 @pytest.mark.parametrize("policy", list(Miss), ids=repr)
-def test_what_each_policy_does_about_a_miss(
-    policy: Miss, cause: Cause, logged: list[str]
-) -> None:
+def test_what_each_policy_does_about_a_miss(policy: Miss, cause: Cause, logged: list[str]) -> None:
     effects = Effects()
     misses = effects.misses(policy)
     effects.bring_about(cause, misses)
@@ -155,9 +153,7 @@ def test_the_table_is_whole() -> None:
 
 @pytest.mark.parametrize("kind", ["def", "async"])
 @pytest.mark.parametrize(("cause", "policy"), TABLE, ids=repr)
-async def test_misses_in_a_robot(
-    cause: Cause, policy: Miss, kind: str, logged: list[str]
-) -> None:
+async def test_misses_in_a_robot(cause: Cause, policy: Miss, kind: str, logged: list[str]) -> None:
     starts: list[float] = []
     safe: list[float] = []
     first = 0.625 if cause == "overrun" else 0.1875

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -202,7 +203,7 @@ UNFIT: list[tuple[str, Callable[[], Any], str]] = [
     ("None", lambda: None, "expected a horus_trio.Node, .* got None"),
     ("a class", lambda: AsyncNode, "expected a horus_trio.Node, .* got <class"),
     ("no tick", Node, "Node has no tick"),
-    ("SystemExit", lambda: exec("raise SystemExit(3)"), "SystemExit: 3"),
+    ("SystemExit", lambda: sys.exit(3), "SystemExit: 3"),
 ]
 
 
@@ -427,7 +428,9 @@ async def test_on_error_is_told_every_failure_before_anything_follows(
 
         return hook
 
-    hooks = {name: writes(name) for name in ("on_error", "shutdown", "enter_safe_state")}
+    hooks: dict[str, Any] = {
+        name: writes(name) for name in ("on_error", "shutdown", "enter_safe_state")
+    }
     scheduler = Scheduler(8.0, signals=False)
     policy = Restart(max_restarts=3, backoff=0.125, jitter=0.0)
     node = Node("a", tick=tick, init=init, **hooks)
@@ -536,9 +539,7 @@ async def test_the_note_says_which_failure_of_how_many(autojump_clock: MockClock
     assert errors[-1].__notes__ == ["in node 'camera', tick 12, failure 6 of 5 in 60 s"]
     assert [getattr(error, "__notes__", []) for error in errors[:-1]] == [[]] * 5
     (failure,) = caught.value.report.failed
-    assert failure.error == (
-        "Broken: frame 12; in node 'camera', tick 12, failure 6 of 5 in 60 s"
-    )
+    assert failure.error == ("Broken: frame 12; in node 'camera', tick 12, failure 6 of 5 in 60 s")
 
 
 @pytest.mark.parametrize("hook", ["enter_safe_state", "shutdown"])
@@ -832,8 +833,9 @@ async def test_a_policy_of_ones_own_decides_each_failure(autojump_clock: MockClo
 
         return hook
 
-    decisions = [Continue(), Suspend(0.3125), Rebuild(0.3125), EndRun()]
-    node = Node("a", **{what: writes(what) for what in ("init", "tick", "shutdown")})
+    decisions: list[Decision] = [Continue(), Suspend(0.3125), Rebuild(0.3125), EndRun()]
+    hooks: dict[str, Any] = {what: writes(what) for what in ("init", "tick", "shutdown")}
+    node = Node("a", **hooks)
     scheduler = Scheduler(8.0, signals=False)
     scheduler.add(node, phase=0.0, failure_policy=Own(lambda n: decisions[n - 1]))
     with pytest.raises(RunFailed) as caught:

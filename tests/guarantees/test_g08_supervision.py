@@ -1,20 +1,30 @@
-"""G8 supervision: every policy, whatever becomes of a tick, whenever, in the shape of OTP's tests."""
+"""G8 supervision: every policy, whatever becomes of a tick, and whenever.
+
+A matrix in the shape of the tests of OTP's supervisors. Each cell is a script for one node; what
+the model predicts of it, to the instant, has to be what the robot does.
+"""
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import trio
 from guarantees.supervision_bench import play
 from guarantees.supervision_model import (
+    HELD_UP,
     PERIOD,
     PHASE,
     Act,
     Breaker,
+    Course,
     Kind,
     Policy,
     Restarts,
@@ -22,7 +32,8 @@ from guarantees.supervision_model import (
     course_of,
 )
 
-from horus_trio import CircuitBreaker, FailurePolicy, Fatal, Ignore, Restart
+from horus_trio import CircuitBreaker, FailurePolicy, Fatal, Ignore, Node, Restart, Scheduler
+from horus_trio.testing import FakeDevice, open_harness
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +77,8 @@ FAILS_FAST = Act(1 / 64, raises=True)
 TOO_LONG = Act(1.5 + 1 / 256)
 """Longer than a tick, an ``init`` or a ``shutdown`` may take."""
 HANGS = Act(math.inf)
+FINISHES = Act(5 / 64 + 1 / 256)
+"""Ends soon after a stop that comes 1/64 s after its begin: the node is not held up."""
 LONG = Act(0.875 + 1 / 256)
 """As long as a tick may take, and longer than a stop waits."""
 STOP = 1 / 1024
@@ -81,7 +94,7 @@ def script_of(policy: str, outcome: str, moment: str) -> Script:
     ordinary = Act(1 / 16 + 1 / 256)
     before = (ordinary, ordinary) if moment == "later" else ()
     soon = tick_at(len(before)) + 1 / 64 + STOP
-    ends_ticks = policy in ("Ignore", "CircuitBreaker")  # a failed tick leads to no other init
+    ticks_on = policy in ("Ignore", "CircuitBreaker")  # after a failed tick
     match moment, outcome:
         case "first tick" | "later", "returns":
             return Script(ticks=before)
@@ -89,7 +102,7 @@ def script_of(policy: str, outcome: str, moment: str) -> Script:
             return Script(ticks=(*before, FAILS))
         case "first tick", "raises in init":
             return Script(inits=(FAILS_FAST,))
-        case "later", "raises in init" if ends_ticks:
+        case "later", "raises in init" if ticks_on:
             return Script(inits=(Act(1 / 32), FAILS_FAST), task_fails=tick_at(2) + 0.125)
         case "later", "raises in init":
             return Script(inits=(Act(1 / 32), FAILS_FAST), ticks=(*before, FAILS))
@@ -102,9 +115,9 @@ def script_of(policy: str, outcome: str, moment: str) -> Script:
         case "first tick" | "later", "is cancelled":
             return Script(ticks=(*before, LONG), stop=soon, cancels=True)
         case "during shutdown", "returns":
-            return Script(ticks=(Act(0.25 + 1 / 256),), stop=soon)
+            return Script(ticks=(FINISHES,), stop=soon)
         case "during shutdown", "raises":
-            return Script(ticks=(Act(0.25 + 1 / 256, raises=True),), stop=soon)
+            return Script(ticks=(Act(FINISHES.seconds, raises=True),), stop=soon)
         case "during shutdown", "raises in init":
             return Script(inits=(Act(0.25, raises=True),), stop=1 / 64 + STOP)
         case "during shutdown", "raises in shutdown":
@@ -116,12 +129,8 @@ def script_of(policy: str, outcome: str, moment: str) -> Script:
         case "during shutdown", "is cancelled":
             return Script(ticks=(LONG,), stop=soon)
     # During the backoff after a first failure: of a tick, or of `init` where no other leads to one.
-    if ends_ticks:
-        inits, ticks = (FAILS_FAST,), ()
-        backing_off = 0.25
-    else:
-        inits, ticks = (Act(1 / 32),), (FAILS,)
-        backing_off = 0.25
+    inits = (FAILS_FAST if ticks_on else Act(1 / 32),)
+    ticks = () if ticks_on else (FAILS,)
     match outcome:
         case "returns":
             return Script(inits=inits, ticks=ticks)
@@ -136,7 +145,7 @@ def script_of(policy: str, outcome: str, moment: str) -> Script:
         case "hangs in a thread":
             return Script(inits=(*inits, HANGS), ticks=ticks)
         case "is cancelled":
-            return Script(inits=inits, ticks=ticks, stop=backing_off + STOP, cancels=True)
+            return Script(inits=inits, ticks=ticks, stop=0.25 + STOP, cancels=True)
     raise LookupError((policy, outcome, moment))
 
 
@@ -180,3 +189,164 @@ def test_every_cell_of_the_matrix(cell: Cell) -> None:
     script = script_of(cell.policy, cell.outcome, cell.moment)
     expected = course_of(restated, script, kind=cell.kind, critical=cell.critical)
     assert play(policy, script, kind=cell.kind, critical=cell.critical) == expected
+
+
+def test_no_cell_has_disappeared() -> None:
+    assert len(ALL) == 5 * 7 * 4 * 2 * 2 == len(set(ALL))
+    excluded = collections.Counter(filter(None, map(exclusion, ALL)))
+    assert excluded == {
+        "async hooks run in no thread": 5 * 4 * 2,
+        "whose first failure is final never backs off": 2 * (7 * 2 - 1) * 2,
+        "whose first failure is final is never initialised again": 2 * 2 * 2,
+    }
+    assert len(CELLS) == 560 - 40 - 52 - 8 == 460
+
+
+def has_come_about(cell: Cell, course: Course) -> bool:
+    """Whether a course shows what its cell is about."""
+    count = course.counts.get
+    ends = count("cancelled", 0) if cell.kind == "async" else count("abandoned", 0)
+    backs_off = cell.moment == "during backoff"
+    if backs_off and cell.outcome == "is cancelled":
+        return course.ended == "cancelled" and len(course.instants("init")) == 1
+    if backs_off and count("restarts", 0) < 1:
+        return False
+    match cell.outcome:
+        case "returns":
+            return count("failures", 0) == int(backs_off) and count("ok", 0) >= 1
+        case "raises":
+            return count("errors", 0) >= 1 and count("failures", 0) == 1 + int(backs_off)
+        case "raises in init":
+            return count("failures", 0) > len(course.instants("tick")) - count("ok", 0)
+        case "raises in shutdown":
+            return course.hook_errors == ["shutdown"]
+        case "times out" if cell.moment == "during shutdown":
+            return course.hook_errors == ["shutdown"]
+        case "times out" if backs_off:
+            return count("failures", 0) == 2
+        case "times out":
+            return count("timed_out" if cell.kind == "async" else "abandoned", 0) == 1
+        case "hangs in a thread":
+            return course.stragglers == ["init" if backs_off else "tick"]
+        case "is cancelled":
+            return ends == 1 and count("restarts", 0) == 0
+    return False
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_every_cell_is_about_what_it_says(cell: Cell) -> None:
+    script = script_of(cell.policy, cell.outcome, cell.moment)
+    restated = POLICIES[cell.policy][1]
+    course = course_of(restated, script, kind=cell.kind, critical=cell.critical)
+    assert has_come_about(cell, course)
+
+
+# The model itself, by hand
+
+
+def test_the_model_says_what_a_restart_is() -> None:
+    script = Script(ticks=(FAILS,), stop=1.0)
+    course = course_of(POLICIES["Restart"][1], script, kind="async")
+    failed = 1 / 32 + 1 / 128 + 3 / 64 + 1 / 256
+    restarted = failed + 1 / 64 + 1 / 32 + BACKOFF
+    assert course == Course(
+        calls=[
+            ("init", 0.0),
+            ("tick 1", 1 / 32 + 1 / 128),
+            ("on_error", failed),
+            ("shutdown", failed + 1 / 64),
+            ("init", restarted),
+            ("tick 3", 1 / 32 + 1 / 128 + 0.5),
+            ("tick 4", 1 / 32 + 1 / 128 + 0.75),
+            ("shutdown", 1.0),
+        ],
+        counts={
+            "errors": 1,
+            "failures": 1,
+            "restarts": 1,
+            "ok": 2,
+            "ticks_released": 4,
+            "missed": 1,
+        },
+        duration=1.0 - 1 / 32,
+        sibling=(4, 1.0),
+    )
+
+
+def test_the_model_says_what_a_final_failure_is() -> None:
+    script = Script(ticks=(FAILS,), stop=1.0)
+    failed = 1 / 32 + 1 / 128 + 3 / 64 + 1 / 256
+    end = failed + 1 / 64 + 1 / 64 + 1 / 32
+    fatal = Course(
+        calls=[
+            ("init", 0.0),
+            ("tick 1", 1 / 32 + 1 / 128),
+            ("on_error", failed),
+            ("enter_safe_state", failed + 1 / 64),
+            ("shutdown", failed + 1 / 32),
+        ],
+        state="FAILED",
+        counts={"errors": 1, "failures": 1, "ticks_released": 1},
+        failed="fatal",
+        ended="failed",
+        duration=end - 1 / 32,
+        emergencies=["node 'node' failed for good"],
+        sibling=(1, end),
+    )
+    never = POLICIES["Restart never"][1]
+    assert course_of("fatal", script, kind="def") == fatal
+    assert course_of(never, script, kind="def", critical=True) == fatal
+    alone = dataclasses.replace(
+        fatal,
+        failed="alone",
+        ended="stopped",
+        duration=1.0 - 1 / 32,
+        emergencies=[],
+        sibling=(4, 1.0),
+    )
+    assert course_of(never, script, kind="def") == alone
+
+
+# Cut short by `stop_timeout`, which is less than what the hooks may take
+
+
+@pytest.mark.parametrize("critical", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_node_that_hangs_everywhere_is_cut_short_by_the_stop_timeout(
+    kind: Kind, critical: bool
+) -> None:
+    """A tick and a shutdown that hang: half a second is all they have together."""
+    calls: list[tuple[str, float]] = []
+    device = FakeDevice()
+
+    def in_thread(hook: str) -> Callable[[Node], None]:
+        def call(node: Node) -> None:
+            calls.append((hook, node.now))
+            if hook != "enter_safe_state":
+                device.read()
+
+        return call
+
+    def on_loop(hook: str) -> Callable[[Node], Awaitable[None]]:
+        async def call(node: Node) -> None:
+            calls.append((hook, node.now))
+            if hook != "enter_safe_state":
+                await trio.sleep_forever()
+
+        return call
+
+    scripted: Callable[[str], Any] = in_thread if kind == "def" else on_loop
+    hooks = {hook: scripted(hook) for hook in ("tick", "shutdown", "enter_safe_state")}
+    scheduler = Scheduler(8.0, signals=False, stop_timeout=0.5)
+    scheduler.add(Node("node", **hooks), phase=0.0, critical=critical, shutdown_timeout=5.0)
+    async with open_harness(scheduler) as h:
+        await h.advance(1.0)
+        report = await h.stop()
+        assert h.now == 1.5
+    safe, shutdown = ("enter_safe_state", 1.0 + HELD_UP), ("shutdown", 1.25)
+    if critical and kind == "async":
+        shutdown = "shutdown", 1.0 + HELD_UP  # its tick was cancelled to make it safe
+    assert calls == [("tick", 0.0), *([safe] if critical else []), shutdown]
+    assert [text.split()[0] for text in report.hook_errors] == ["shutdown"]
+    assert report.statistics.nodes["node"].in_flight == 0
+    assert [s.call for s in report.stragglers] == (["tick", "shutdown"] if kind == "def" else [])
