@@ -119,6 +119,7 @@ class _Bench:
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as scope, contextlib.suppress(RunFailed):
                 nursery.start_soon(self.end_it, scheduler, scope)
+                nursery.start_soon(self.see_it_leave, scheduler)
                 async with open_harness(scheduler, seed=seed) as h:
                     if h.report is None:
                         await h.advance(within)
@@ -135,6 +136,12 @@ class _Bench:
             scope.cancel()
         else:
             scheduler.stop()
+
+    async def see_it_leave(self, scheduler: Scheduler) -> None:
+        while scheduler._members["node"].runner is None:
+            await trio.lowlevel.checkpoint()
+        await scheduler.stopped("node")
+        self.course.left = trio.current_time()
 
     def begin(self, node: Node, hook: str) -> Act:
         tick = node.current_tick

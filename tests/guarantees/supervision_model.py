@@ -121,7 +121,8 @@ class Course:
         counts: Its counters that are not 0, by name.
         failed: Whether it is among the report's failures, and what followed.
         ended: How the run ended.
-        duration: Seconds from the first grid to the stop.
+        left: When the node was gone.
+        duration: Seconds from the first grid point to the stop.
         busy: Whether ``shutdown`` was called beside a thread that was out.
         stragglers: The hooks whose threads had not returned at the end.
         hook_errors: The hooks whose errors the report lists.
@@ -134,6 +135,7 @@ class Course:
     counts: dict[str, int] = field(default_factory=dict)
     failed: Literal["no", "alone", "fatal"] = "no"
     ended: Literal["stopped", "failed", "cancelled"] = "stopped"
+    left: float = 0.0
     duration: float = 0.0
     busy: bool = False
     stragglers: list[str] = field(default_factory=list)
@@ -239,8 +241,8 @@ class _Story:
             pass
         except _Final as final:
             verdict = "fatal" if final.fatal or self.critical else "alone"
-        left = self.now
-        end = max(left, min(self.stop, left) if verdict == "fatal" else self.stop)
+        left = course.left = self.now
+        end = left if verdict == "fatal" else max(left, self.stop)
         if verdict != "stopped":
             course.state = "FAILED"
             course.failed = "fatal" if verdict == "fatal" else "alone"

@@ -10,6 +10,8 @@ import logging
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from guarantees.supervision_bench import play
@@ -101,6 +103,111 @@ others: st.SearchStrategy[tuple[FailurePolicy, Policy]] = st.sampled_from(
 )
 policies = st.one_of(restarts(), breakers(), others)
 kinds: st.SearchStrategy[Kind] = st.sampled_from(["async", "def"])
+
+
+# The restart intensity and the backoff, one rule each
+
+FAILS = Act(3 / 64 + 1 / 256, raises=True)
+GOOD = (Act(TICK),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Arguments of `Restart`, what the ticks do, and the pauses that follow; then how it ends."""
+
+    arguments: dict[str, Any]
+    ticks: tuple[Act, ...]
+    pauses: list[float]
+    state: str = "STOPPED"
+    seed: int = 0
+
+
+RULES = {
+    "one failure more than allowed is final": Rule(
+        arguments={"max_restarts": 2, "within": 60.0, "backoff": 0.25, "max_backoff": 8.0},
+        ticks=(FAILS,) * 9,
+        pauses=[0.25, 0.5],
+        state="FAILED",
+    ),
+    "the window slides": Rule(
+        arguments={"max_restarts": 2, "within": 2.0, "backoff": 1.25, "max_backoff": 1.25},
+        ticks=(FAILS,) * 6,
+        pauses=[1.25] * 6,
+    ),
+    "a failure as old as the window counts no more": Rule(  # they are 1.5 s apart
+        arguments={"max_restarts": 2, "within": 3.0, "backoff": 1.25, "max_backoff": 1.25},
+        ticks=(FAILS,) * 6,
+        pauses=[1.25] * 6,
+    ),
+    "a failure not so old counts": Rule(
+        arguments={"max_restarts": 2, "within": 3.0625, "backoff": 1.25, "max_backoff": 1.25},
+        ticks=(FAILS,) * 6,
+        pauses=[1.25] * 2,
+        state="FAILED",
+    ),
+    "the backoff doubles up to its bound": Rule(
+        arguments={"max_restarts": 9, "within": 60.0, "backoff": 0.25, "max_backoff": 1.5},
+        ticks=(FAILS,) * 6,
+        pauses=[0.25, 0.5, 1.0, 1.5, 1.5, 1.5],
+    ),
+    "good ticks do not reset the backoff": Rule(
+        arguments={"max_restarts": 9, "within": 4.0, "backoff": 0.25, "max_backoff": 8.0},
+        ticks=(FAILS, *GOOD * 4, FAILS, *GOOD * 4, FAILS),
+        pauses=[0.25, 0.5, 1.0],
+    ),
+    "stable time resets the backoff": Rule(
+        arguments={"max_restarts": 9, "within": 1.0, "backoff": 0.25, "max_backoff": 8.0},
+        ticks=(FAILS, FAILS, *GOOD * 8, FAILS, FAILS, *GOOD * 8, FAILS),
+        pauses=[0.25, 0.5, 0.25, 0.5, 0.25],
+    ),
+    "without a window it restarts for ever": Rule(
+        arguments={"max_restarts": 0, "within": None, "backoff": 0.25, "max_backoff": 0.5},
+        ticks=(FAILS,) * 12,
+        pauses=[0.25, *[0.5] * 11],
+    ),
+    "jitter spreads it to both sides": Rule(
+        arguments={
+            "max_restarts": 9,
+            "within": 60.0,
+            "backoff": 1.0,
+            "max_backoff": 1.0,
+            "jitter": 0.5,
+        },
+        ticks=(FAILS,) * 4,
+        pauses=[0.5 + random.Random(7).random()],
+        seed=7,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["def", "async"])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_intensity_of_restarts(rule: Rule, kind: Kind) -> None:
+    arguments = {"jitter": 0.0, **rule.arguments}
+    script = Script(ticks=rule.ticks, stop=20 + 1 / 1024)
+    observed = play(Restart(**arguments), script, kind=kind, seed=rule.seed)
+    restated = Restarts(
+        most=arguments["max_restarts"],
+        within=arguments["within"],
+        backoff=arguments["backoff"],
+        longest=arguments["max_backoff"],
+        jitter=arguments["jitter"],
+    )
+    dice = random.Random(rule.seed).random
+    assert observed == course_of(restated, script, kind=kind, dice=dice)
+    ends = [instant + BRIEF for instant in observed.instants("shutdown")]
+    begins = observed.instants("init")[1:]
+    pauses = [begin - end for end, begin in zip(ends, begins, strict=False)]
+    if arguments["jitter"]:
+        assert pauses[0] == pytest.approx(rule.pauses[0])
+        assert all(0.5 <= pause <= 1.5 for pause in pauses)
+        assert min(pauses) < 1.0 < max(pauses)
+    else:
+        assert pauses == rule.pauses
+    assert observed.state == rule.state
+
+
+# Any history
 
 
 @given(policy=policies, script=scripts, kind=kinds, critical=st.booleans(), seed=st.integers(0, 99))

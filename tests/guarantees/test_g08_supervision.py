@@ -268,6 +268,7 @@ def test_the_model_says_what_a_restart_is() -> None:
             "ticks_released": 4,
             "missed": 1,
         },
+        left=1.0 + 1 / 32,
         duration=1.0 - 1 / 32,
         sibling=(4, 1.0),
     )
@@ -289,6 +290,7 @@ def test_the_model_says_what_a_final_failure_is() -> None:
         counts={"errors": 1, "failures": 1, "ticks_released": 1},
         failed="fatal",
         ended="failed",
+        left=end,
         duration=end - 1 / 32,
         emergencies=["node 'node' failed for good"],
         sibling=(1, end),
