@@ -15,13 +15,14 @@ import trio
 
 from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
+from ..logs import text_of
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
-from .judge import Judge, is_interrupt, text_of
+from .judge import Judge, is_interrupt
 from .mailbox import Mailbox
 from .misses import Misses
 from .safe_state import SafeState
@@ -76,7 +77,6 @@ class NodeRunner:
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
-        self.hook_errors: list[str] = []
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
         self.settled: trio.Event = trio.Event()
@@ -86,7 +86,7 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = Misses(
+        misses = self._misses = Misses(
             name,
             options.on_miss,
             clock=executor.clock,
@@ -138,7 +138,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.missed,
+            late=misses.late,
             interruptible=options.critical,
         )
         self._judge = Judge(
@@ -192,6 +192,11 @@ class NodeRunner:
     def failure(self) -> BaseException | None:
         """The error with which the node failed for good, or None."""
         return self._judge.failure
+
+    @property
+    def hook_errors(self) -> list[str]:
+        """What ``shutdown``, ``on_error`` and ``enter_safe_state`` raised, as text."""
+        return self._judge.hook_errors
 
     def statistics(self, rate: float | None = None) -> NodeStatistics:
         """A snapshot; any thread."""
@@ -317,6 +322,8 @@ class NodeRunner:
         with trio.CancelScope(shield=True):
             try:
                 await self._supervise()
+                self._judge.close()
+                self._misses.close()
             finally:
                 self._finish()
 
@@ -556,13 +563,10 @@ class NodeRunner:
     def _hook_failed(self, name: str, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        self.hook_errors.append(f"{name} of node {self.name!r}: {text_of(error).rstrip()}")
-        self._observer_failed(error, name)
+        self._judge.note_hook(error, name)
 
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
-        self.ledger.observer_errors += 1
-        self.ledger.last_error = text = text_of(error)
-        self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
+        self._judge.note_observer(error, what)
 
     def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
         """In init's thread: it was given up and has come to an end; undo it if it succeeded."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..executor import AbandonedThread, EmergencyReport, PoolStatistics
 from ..health import Health, NodeState, NodeStatistics
+from ..timer import NO_DESCRIPTOR
 from ..topics import HubStatistics
 from .watchdog import Stall
 
@@ -31,7 +32,8 @@ class SchedulerStatistics:
         nodes: Each node's counters, in the order in which they were added.
         topics: Each topic's counters.
         pool: The blocking pool, or None before the first run.
-        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run.
+        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run;
+            ``trio.sleep, for want of a descriptor`` if a timerfd could not be had.
         wake_ups: How often it has been woken.
         health: The worst health of any node; critical also when the pool is exhausted.
         callback_errors: Exceptions raised by result callbacks.
@@ -135,8 +137,13 @@ class RunReport:
 
 
 def advice(statistics: SchedulerStatistics) -> list[str]:
-    """What the counters say should be changed: a saturated or exhausted pool, by node."""
+    """What the counters say should be changed: the timer, what blocks, a saturated pool."""
     texts = _stall_advice(statistics)
+    if statistics.timer == NO_DESCRIPTOR:
+        texts.append(
+            "no descriptor was left for a timerfd, so ticks begin on whole milliseconds; raise the "
+            "limit of open files (ulimit -n)"
+        )
     pool = statistics.pool
     if pool is None:
         return texts

@@ -202,6 +202,11 @@ class Run:
                     nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await log_thread.finish()
+        if log_thread.dropped:
+            self._warnings.append(
+                f"{log_thread.dropped} log records were dropped: log handlers are slow, or nobody "
+                "reads what they write"
+            )
         return problem
 
     async def _start(self, executor: AsyncIOExecutor) -> None:
@@ -274,6 +279,8 @@ class Run:
             if member.runner is not None:
                 member.beat = None
         scheduler._topics.start_clock(None)
+        for observer in scheduler._observers:
+            observer.leave()
         executor.close()
 
     # The watchdog

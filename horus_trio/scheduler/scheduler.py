@@ -19,6 +19,7 @@ from ..errors import (
     NotRunning,
     RunFailed,
     UnknownNode,
+    add_remedy,
     nearest,
 )
 from ..executor import EmergencyReport, numbered_name
@@ -326,7 +327,11 @@ class Scheduler:
         if trio.lowlevel.in_trio_run():
             return self._run(duration, task_status)  # type: ignore[return-value]
         _refuse_asyncio()
-        return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        try:
+            return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        except OSError as error:  # Trio itself needs descriptors
+            add_remedy(error)
+            raise
 
     def stop(self, reason: str = "") -> None:
         """Stop the run gracefully; any thread, any number of times, safe in signal handlers."""

@@ -205,8 +205,8 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="groups shut down in the order of init",
-        search="            for order in sorted(gates, reverse=True):\n",
-        replace="            for order in sorted(gates):\n",
+        search="            for turn in sorted(gates):\n",
+        replace="            for turn in sorted(gates, reverse=True):\n",
         tests="reverse",
     ),
     Breaker(
@@ -370,9 +370,9 @@ BREAKERS = [
     ),
     Breaker(
         promise="G8",
-        breaks="a policy that raises takes the robot with it",
-        search="        except Exception as broken:",
-        replace="        except MemoryError as broken:",
+        breaks="a policy that decides nothing is not noticed",
+        search="if not isinstance(decision, (Continue, Rebuild, Suspend, GiveUp, EndRun)):",
+        replace="if False:",
         tests="policy_that_is_broken",
     ),
     Breaker(
@@ -487,6 +487,65 @@ BREAKERS = [
         search="self.backoff * 2.0 ** min(streak - 1, 64)",
         replace="self.backoff * 2.0 ** min(streak, 64)",
         tests="backoff",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="the thread of a safe state is started in the emergency",
+        search="        if not self._ready or self.hook is None or self.hook.is_async:\n",
+        replace="        if True:\n",
+        tests="no_thread_is_started",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="each call is an emergency of its own",
+        search="        if self._latch.acquire(blocking=False):\n",
+        replace="        if self._latch.acquire(blocking=False) or True:\n",
+        tests="many_threads",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="critical nodes tick on in an emergency",
+        search="        self.held = True\n",
+        replace="        self.held = False\n",
+        tests="stand_still",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a safe state needs the loop",
+        search="            for runner in episode.members:\n"
+        "                runner.safe_state.enter()\n",
+        replace="            for runner in episode.members:\n"
+        "                self._token.run_sync_soon(runner.safe_state.enter)\n",
+        tests="blocked",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a fatal failure makes nobody safe",
+        search='            self.executor.safety.trip(f"node {self.name!r} failed for good")\n',
+        replace="            pass\n",
+        tests="fatal_failure",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a stop that is held up makes nobody safe",
+        search="            held_up.set(self.now() + HELD_UP)\n",
+        replace="",
+        tests="hold_up",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a forced stop makes nobody safe",
+        search='        self.safety.trip_if_exposed("the stop is forced")\n',
+        replace="",
+        tests="forced_stop_gives",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a tick in flight may go on after the safe state",
+        search="        fence = Fence(self._name)\n        call = self._call = SafeCall(",
+        replace="        self._is_ending = lambda: False\n"
+        "        fence = Fence(self._name)\n        call = self._call = SafeCall(",
+        tests="about_to_end",
     ),
 ]
 
