@@ -62,7 +62,7 @@ def play(
     Arguments:
         policy: The node's.
         script: What befalls it.
-        kind: Whether its hooks are ``def`` or ``async def``.
+        kind: Of its hooks.
         critical: Whether its final failure is fatal.
         seed: Of the jitter and the run order.
         within: Seconds within which the script stops the robot.
@@ -78,6 +78,7 @@ def play(
         tick_timeout=TICK_TIMEOUT,
         init_timeout=INIT_TIMEOUT,
         shutdown_timeout=SHUTDOWN_TIMEOUT,
+        thread="own" if kind == "own" else "pool",
     )
     scheduler.add(bench.sibling(), phase=SIBLING_PHASE)
     course = bench.course
@@ -94,7 +95,7 @@ def play(
         course.failed = "fatal" if failure.fatal else "alone"
     course.busy = report.shutdown_while_busy == ("node",)
     course.stragglers = [straggler.call for straggler in report.stragglers]
-    course.hook_errors = [text.split()[0] for text in report.hook_errors]
+    course.hook_errors = list(dict.fromkeys(text.split()[0] for text in report.hook_errors))
     course.emergencies = [emergency.reason for emergency in report.emergencies]
     course.sibling = sibling.ok, course.sibling[1]
     assert sibling.ok == sibling.ticks_released

@@ -37,7 +37,8 @@ __all__ = [
     "course_of",
 ]
 
-Kind: TypeAlias = Literal["def", "async"]
+Kind: TypeAlias = Literal["def", "async", "own"]
+"""Of a node's hooks: ``def``, ``async def``, or ``def`` with ``thread="own"``."""
 
 # All in seconds
 PERIOD = 1 / 4
@@ -185,7 +186,7 @@ def course_of(
     Arguments:
         policy: The node's.
         script: What befalls it.
-        kind: Whether its hooks are ``def`` or ``async def``.
+        kind: Of its hooks.
         critical: Whether its final failure is fatal.
         dice: The random numbers of the jitter.
     """
@@ -415,7 +416,7 @@ class _Story:
         if self.now == limit and not self.is_async:
             self.out.append(("shutdown", end))
         if self.now == limit or act.raises:
-            self.course.hook_errors.append("shutdown")
+            self.course.hook_errors = ["shutdown"]
             self.course.count("observer_errors")
 
     def make_safe(self) -> None:

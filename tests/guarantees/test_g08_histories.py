@@ -49,33 +49,35 @@ def seconds(most: float, least: float = 0.0) -> st.SearchStrategy[float]:
 HANGS = Act(math.inf)
 TOO_LONG = Act(1.5 + 1 / 256)
 
-inits = st.sampled_from(
-    [Act(BRIEF), Act(BRIEF), Act(1 / 64, raises=True), Act(0.5), TOO_LONG, HANGS]
-)
-ticks = st.sampled_from(
-    [
-        Act(TICK),
-        Act(TICK),
-        Act(1 / 64 + 1 / 256, raises=True),
-        Act(1 / 64 + 1 / 256, raises=True),
-        Act(0.5 + 1 / 256),
-        Act(0.75 + 1 / 256, raises=True),
-        TOO_LONG,
-        Act(1.25 + 1 / 256, raises=True),
-        HANGS,
-    ]
-)
-shutdowns = st.sampled_from(
-    [Act(BRIEF), Act(BRIEF), Act(1 / 64, raises=True), Act(0.5), TOO_LONG, HANGS]
-)
+
+def acts(usual: Act, *unusual: Act) -> st.SearchStrategy[tuple[Act, ...]]:
+    """What some calls of a hook do; a hang, after which nothing more happens, is rare."""
+    well = st.just(usual)
+    call = st.one_of(well, well, *map(st.just, unusual), st.sampled_from([usual] * 9 + [HANGS]))
+    return st.lists(call, max_size=12).map(tuple)
+
+
+def fails(seconds: float) -> Act:
+    return Act(seconds, raises=True)
+
+
+soon_or_late = st.one_of(seconds(4), seconds(16, least=4), seconds(16, least=8))
 scripts = st.builds(
     Script,
-    inits=st.lists(inits, max_size=5).map(tuple),
-    ticks=st.lists(ticks, max_size=12).map(tuple),
-    shutdowns=st.lists(shutdowns, max_size=4).map(tuple),
-    stop=seconds(16).map(lambda s: s + 1 / 1024),
+    inits=acts(Act(BRIEF), fails(1 / 64), Act(0.5), TOO_LONG),
+    ticks=acts(
+        Act(TICK),
+        fails(1 / 64 + 1 / 256),
+        fails(3 / 64 + 1 / 256),
+        fails(0.75 + 1 / 256),
+        fails(1.25 + 1 / 256),
+        Act(0.5 + 1 / 256),
+        TOO_LONG,
+    ),
+    shutdowns=acts(Act(BRIEF), fails(1 / 64), Act(0.5), TOO_LONG),
+    stop=soon_or_late.map(lambda s: s + 1 / 1024),
     cancels=st.booleans(),
-    task_fails=st.none() | seconds(4).map(lambda s: s + 1 / 2048),
+    task_fails=st.one_of(st.none(), st.none(), seconds(4).map(lambda s: s + 1 / 2048)),
 )
 
 
@@ -84,7 +86,7 @@ def restarts(draw: st.DrawFn) -> tuple[FailurePolicy, Policy]:
     most = draw(st.integers(0, 3))
     within = draw(st.sampled_from([None, 0.5, 1.0, 2.0, 4.0, 60.0]))
     backoff = draw(seconds(1))
-    longest = draw(seconds(3))
+    longest = draw(seconds(2))
     jitter = draw(st.sampled_from([0.0, 0.0, 0.25, 1.0]))
     policy = Restart(most, within=within, backoff=backoff, max_backoff=longest, jitter=jitter)
     return policy, Restarts(
@@ -101,8 +103,8 @@ def breakers(draw: st.DrawFn) -> tuple[FailurePolicy, Policy]:
 others: st.SearchStrategy[tuple[FailurePolicy, Policy]] = st.sampled_from(
     [(Fatal(), "fatal"), (Ignore(), "ignore")]
 )
-policies = st.one_of(restarts(), breakers(), others)
-kinds: st.SearchStrategy[Kind] = st.sampled_from(["async", "def"])
+policies = st.one_of(restarts(), restarts(), breakers(), others)
+kinds: st.SearchStrategy[Kind] = st.sampled_from(["async", "def", "own"])
 
 
 # The restart intensity and the backoff, one rule each
