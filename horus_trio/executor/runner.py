@@ -443,7 +443,7 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        judge = self._judge
+        judge, ledger = self._judge, self.ledger
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
@@ -462,12 +462,13 @@ class NodeRunner:
                     self.cancel_tick(message)
                     mailbox.done()
                     continue
+                ok = ledger.ok
                 error = await tick(hook, message)
                 if error is not None:
                     decision = await self._tick_failed(error, message)
                     if decision is not None:
                         break
-                elif judge.is_counting:
+                elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
                     judge.succeeded()
                 mailbox.done()
                 if self.held:

@@ -759,6 +759,41 @@ async def test_an_open_breaker_lets_one_probe_through() -> None:
         assert (statistics.errors, statistics.ok, statistics.restarts) == (6, 2, 0)
 
 
+@pytest.mark.parametrize("kind", ["def", "async"])
+async def test_a_tick_that_an_emergency_cut_short_was_no_success(kind: str) -> None:
+    """It leaves the count of failures in a row as it was."""
+    calls = iter(["fails", "is cut short", "fails"])
+
+    async def on_loop(node: Node) -> None:
+        match next(calls, "well"):
+            case "fails":
+                raise Broken
+            case "is cut short":
+                await trio.sleep(3.0)
+
+    def in_thread(node: Node) -> None:
+        match next(calls, "well"):
+            case "fails":
+                raise Broken
+            case "is cut short":
+                for _ in range(30):
+                    blocking_delay(0.1)
+                    node.check_cancelled()
+
+    policy = CircuitBreaker(2, cooldown=10.0)
+    node = Node("a", tick=on_loop if kind == "async" else in_thread, critical=True)
+    async with open_harness(node, rate=8.0, failure_policy=policy) as h:
+        await h.advance(0.3)
+        h.scheduler.emergency_stop("a test")
+        await h.advance(0.5)
+        assert h.state() is NodeState.SAFE
+        h.scheduler.reset_emergency()
+        await h.advance(0.25)
+        statistics = h.node_statistics()
+        assert (statistics.errors, statistics.cancelled, statistics.ok) == (2, 1, 0)
+        assert h.state() is NodeState.SUSPENDED
+
+
 async def test_a_node_removed_while_it_is_stuck_gives_its_thread_its_time() -> None:
     calls: list[tuple[str, float]] = []
     device = FakeDevice()
