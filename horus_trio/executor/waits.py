@@ -48,8 +48,11 @@ class Wait:
 
 
 def wait_of(runner: NodeRunner) -> Wait | None:
-    """What holds up the tick of a node; None: it is in no tick. Any thread."""
-    if not runner.mailbox.busy:
+    """What holds up the tick of a node; None: it is in none, or in one that was given up.
+
+    Any thread.
+    """
+    if not runner.mailbox.busy or runner.state is NodeState.STUCK:
         return None
     call = runner.thread_call
     if call is not None and call.waits_for_thread:
@@ -136,8 +139,7 @@ def describe(runner: NodeRunner) -> str:
     wait = wait_of(runner)
     if wait is not None and tick is not None:
         seconds = runner.executor.clock() - tick.scheduled
-        doing = f"has been in tick {tick.seq} for {seconds:.1f} s ({wait})"
-        return f"is stuck and {doing}" if state is NodeState.STUCK else doing
+        return f"has been in tick {tick.seq} for {seconds:.1f} s ({wait})"
     if state is NodeState.STUCK:
         return "is stuck: a thread of it has been left behind"
     if state is NodeState.RUNNING:

@@ -295,7 +295,7 @@ def test_it_waits_for_a_tick_that_is_about_to_end() -> None:
             before = len(arm.diary)
             scheduler.emergency_stop()
             eventually(lambda: bool((e := scheduler.emergency) and e.reached))
-            eventually(lambda: len(arm.diary) >= before + 2)
+            eventually(lambda before=before: len(arm.diary) >= before + 2)  # type: ignore[misc]
             orders.append([what for what, _ in arm.diary[before:]])
             scheduler.reset_emergency()
             assert arm.did().count("safe") == episode
@@ -536,6 +536,7 @@ async def test_a_node_that_is_starting_is_made_safe_as_soon_as_it_is_initialised
     class Slow(Arm):
         async def init(self) -> None:
             await trio.sleep(2)
+            self.send("hello", 1)  # an init is not cut off
             await super().init()
 
     arm, lamp = Slow(rate=4), Arm("lamp", rate=4, critical=False)
