@@ -308,6 +308,10 @@ class WorkerThread:
         """Whether a call would start at once."""
         return not self._calls
 
+    def has(self, call: ThreadCall) -> bool:
+        """Whether a call waits or runs here, as far as the loop knows."""
+        return call in self._calls
+
     async def execute(self, call: ThreadCall) -> None:
         """Run a call and wait for it. A checkpoint; cancelled, the call goes on unobserved.
 
