@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 from trio_util import move_on_when
 
-from ..errors import HorusError, NodeExited
+from ..errors import HorusError, NodeExited, add_remedy
 from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, describe
 from ..health import Health, Ledger, NodeState
 from ..logs import LogThread
@@ -172,8 +172,6 @@ class Run:
                     results=scheduler._results,
                     dice=dice if staging is None else staging.dice,
                 )
-                if staging is None and is_real_time():
-                    self._watchdog = watches.enter_context(self._watch(executor, signals, watches))
                 self.metronome = Metronome(executor.timer, held=staging is not None)
                 executor.on_left = self._node_left
                 scheduler._topics.start_clock(executor.clock)
@@ -186,6 +184,9 @@ class Run:
                 try:
                     async with move_on_when(self._stopping.wait):
                         try:
+                            if staging is None and is_real_time():
+                                watchdog = self._watch(executor, signals, watches)
+                                self._watchdog = watches.enter_context(watchdog)
                             await self._start(executor)
                             task_status.started()
                             self._begin(executor, duration)
@@ -193,7 +194,8 @@ class Run:
                                 self._notifier.ready()
                                 self._poke()
                             await trio.sleep_forever()
-                        except (HorusError, KeyboardInterrupt) as error:
+                        except (HorusError, KeyboardInterrupt, OSError, RuntimeError) as error:
+                            add_remedy(error)  # no descriptor, or no thread, for the watchdog
                             problem = error  # kept out of the nurseries, which would wrap it
                             self.reason = self.reason or repr(error)
                 finally:
