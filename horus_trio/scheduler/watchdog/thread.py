@@ -104,8 +104,10 @@ class Watchdog:
                 signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
 
     def _close(self) -> None:
-        os.close(self._ears)
-        os.close(self._mouth)
+        ears, mouth = self._ears, self._mouth
+        self._ears = self._mouth = -1  # a late poke must not write to whoever has them next
+        os.close(mouth)
+        os.close(ears)
 
     def _run(self) -> None:
         poll = select.poll()
