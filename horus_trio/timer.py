@@ -25,7 +25,7 @@ from typing import Protocol, cast
 
 import trio
 
-__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer"]
+__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer", "is_real"]
 
 HIGHEST_RATE = 1e6
 """In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
@@ -87,6 +87,11 @@ class Alarm:
     def clear(self) -> None:
         """Do not ring."""
         self.when = math.inf
+
+
+def is_real(clock: trio.abc.Clock) -> bool:
+    """Whether a clock is Trio's own."""
+    return type(clock).__name__ == "SystemClock"
 
 
 class AlarmClock(Protocol):
@@ -314,7 +319,7 @@ def _open_source(clock: trio.abc.Clock) -> _Source:
     """
     if hasattr(clock, "set_alarm"):
         return _ClockSource(cast(AlarmClock, clock))
-    if sys.platform == "linux" and type(clock).__name__ == "SystemClock":
+    if sys.platform == "linux" and is_real(clock):
         try:
             return _TimerFd(clock)
         except OSError as error:

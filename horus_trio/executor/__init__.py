@@ -12,6 +12,7 @@ from .executor import (
 )
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
+from .process import check_process
 from .runner import NodeRunner
 from .threads import ThreadCall
 
@@ -24,6 +25,7 @@ __all__ = [
     "NodeRunner",
     "PoolStatistics",
     "ThreadCall",
+    "check_process",
     "numbered_name",
     "open_executor",
     "stack_of",

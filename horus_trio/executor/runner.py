@@ -7,6 +7,7 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .inputs import Inputs
 from .judge import Judge, is_interrupt, text_of
 from .mailbox import Mailbox
 from .misses import Misses
+from .process import ProcessTicks
 from .ticker import Ticker
 from .worker import FAILURES, Worker
 
@@ -113,6 +115,9 @@ class NodeRunner:
             executor.pool.own_worker(name) if own else None,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
+        self._process: ProcessTicks | None = None
+        if options.thread == "process":
+            self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
         self._ticker = Ticker(
             executor,
             name,
@@ -245,9 +250,11 @@ class NodeRunner:
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
+        process = self._process
         with trio.CancelScope(shield=True):
             try:
-                await self._supervise()
+                async with contextlib.nullcontext() if process is None else process.open():
+                    await self._supervise()
             finally:
                 self._finish()
 
@@ -275,7 +282,10 @@ class NodeRunner:
         self._background_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        self.init_error = error = await self._initialise()
+        error = await self._initialise()
+        if error is None and self._process is not None:
+            error = await self._prepare_process(self._process)
+        self.init_error = error
         self.settled.set()
         if error is None:
             decision = await self._serve()
@@ -314,6 +324,17 @@ class NodeRunner:
             error = TickCancelled(f"init of node {self.name!r} was cancelled")
         if isinstance(error, TickCancelled):
             return self._background_error or error
+        return error
+
+    async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
+        """Have a worker ready for the first tick; if there is none, init is undone."""
+        error: BaseException | None = None
+        with self._life:
+            error = await process.prepare(self.node)
+            await self._worker.wait_while_stuck()
+        self._life = trio.CancelScope()
+        if error is not None:
+            await self._run_hook(self._hooks.shutdown)
         return error
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
@@ -556,4 +577,6 @@ class NodeRunner:
         self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
+        if self._process is not None:
+            hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)

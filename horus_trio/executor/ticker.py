@@ -126,6 +126,10 @@ class Ticker:
         if isinstance(raised, TickCancelled) and self._worker.fence.expired:
             self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
             return None
+        if isinstance(raised, TickTimedOut) and call.timed_out:  # its process was killed
+            self._ledger.time_out(tick.scheduled, call.started, call.ended)
+            self._publish(tick, TickStatus.TIMED_OUT, call.started, call.ended, None, raised)
+            return raised
         return self._failed(tick, call.started, call.ended, raised)
 
     def cancel(self, tick: Tick) -> None:
