@@ -328,13 +328,12 @@ class NodeRunner:
 
     async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
         """Have a worker ready for the first tick; if there is none, init is undone."""
-        error: BaseException | None = None
-        with self._life:
-            error = await process.prepare(self.node)
-            await self._worker.wait_while_stuck()
-        self._life = trio.CancelScope()
+        error = await process.prepare(self.node)
+        self._life = trio.CancelScope()  # it may have been cut short
         if error is not None:
-            await self._run_hook(self._hooks.shutdown)
+            self._owes_shutdown = True
+        if isinstance(error, TickCancelled):
+            return self._background_error or error
         return error
 
     async def _init_failed(self, error: BaseException) -> Decision | None:

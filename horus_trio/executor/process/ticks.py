@@ -77,7 +77,9 @@ def check_process(name: str, options: NodeOptions, hooks: Hooks) -> None:
             f"node {name!r} has thread='process', which needs trio-parallel: "
             "pip install 'horus-trio[parallel]'"
         ) from None
-    if multiprocessing.current_process().daemon:
+    process = multiprocessing.current_process()
+    # The name is there first, while it still imports the program it was started by.
+    if process.daemon or process.name.startswith("trio-parallel worker process"):
         raise ConfigurationError(
             f"node {name!r} has thread='process', and this is a worker process itself, which may "
             "have none of its own; it imports the program it was started by, so a program puts "
@@ -135,6 +137,7 @@ class ProcessTicks:
         except trio_parallel.BrokenWorkerError:
             pass  # it had to be killed, and did nothing any more
         finally:
+            self._context = None
             if self._tally is not None:
                 self._tally.close()
 
@@ -319,9 +322,9 @@ class ProcessTicks:
                 function, *args, kill_on_cancel=True, limiter=contextlib.nullcontext()
             )
         except trio_parallel.BrokenWorkerError as error:
-            raise WorkerFailed(
-                f"the worker process of node {self._name!r} {_end_of(error)}"
-            ) from None
+            end = _end_of(error)
+        # Not in the `except`: the process, with its descriptors, would live as long as the error.
+        raise WorkerFailed(f"the worker process of node {self._name!r} {end}")
 
 
 def _cancel_once(scope: trio.CancelScope) -> bool:
