@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -477,8 +478,7 @@ async def test_a_worker_that_dies_between_ticks_is_replaced(
     await executor.spawn_node(node)
     pid = (await tick(executor, node)).value
     os.kill(pid, signal.SIGKILL)
-    # Its parent learns of it when it looks; until then it is a zombie.
-    await until(lambda: "dead" in "".join(map(str, child_processes())))
+    await until(lambda: pid not in [child.pid for child in multiprocessing.active_children()])
     result = await tick(executor, node)
     assert result.status is TickStatus.OK
     assert result.value != pid

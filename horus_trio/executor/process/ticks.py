@@ -138,6 +138,7 @@ class ProcessTicks:
             pass  # it had to be killed, and did nothing any more
         finally:
             self._context = None
+            multiprocessing.active_children()  # it forgets those that have ended
             if self._tally is not None:
                 self._tally.close()
 
@@ -324,6 +325,7 @@ class ProcessTicks:
         except trio_parallel.BrokenWorkerError as error:
             end = _end_of(error)
         # Not in the `except`: the process, with its descriptors, would live as long as the error.
+        multiprocessing.active_children()
         raise WorkerFailed(f"the worker process of node {self._name!r} {end}")
 
 
