@@ -221,12 +221,8 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="an outer cancellation reaches the nodes",
-        search="        with trio.CancelScope(shield=True):\n"
-        "            try:\n"
-        "                await self._supervise()\n",
-        replace="        with trio.CancelScope(shield=False):\n"
-        "            try:\n"
-        "                await self._supervise()\n",
+        search="        with trio.CancelScope(shield=True):\n            try:\n                async with",
+        replace="        with trio.CancelScope(shield=False):\n            try:\n                async with",
         tests="outer_cancellation",
     ),
     Breaker(
@@ -363,7 +359,7 @@ BREAKERS = [
     Breaker(
         promise="G11",
         breaks="a timerfd under every clock",
-        search=' and type(clock).__name__ == "SystemClock":\n',
+        search=" and is_real(clock):\n",
         replace=":\n",
         tests="timer",
     ),

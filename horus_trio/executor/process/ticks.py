@@ -25,6 +25,7 @@ import trio
 
 from ...errors import (
     ConfigurationError,
+    HorusError,
     NodeError,
     TickAbandoned,
     TickCancelled,
@@ -179,6 +180,8 @@ class ProcessTicks:
             data = trio.from_thread.run(
                 self._exchange, threading.get_ident(), job.node, dump(job, node)
             )
+        except HorusError as error:
+            raise error.with_traceback(None)  # noqa: B904 - the same one, without our own frames
         finally:
             for index, (topic, before) in enumerate(gone.items()):
                 if taken := tally.read(index):
@@ -277,13 +280,19 @@ class ProcessTicks:
                 call.interrupt = None
             if not self._scope.cancel_called:
                 return data
+        tick = self._seat.tick
+        which = (
+            f"init of node {self._name!r}"
+            if job is None or tick is None
+            else (f"tick {tick.seq} of node {self._name!r}")
+        )
         if call.timed_out:
             raise TickTimedOut(
-                f"a tick of node {self._name!r} ran longer than its tick_timeout of "
+                f"{which} ran longer than its tick_timeout of "
                 f"{self._worker.tick_limit:g} s, and its worker process was killed"
             )
         call.fence.expire()
-        raise TickCancelled(f"a tick of node {self._name!r} was ended with its worker process")
+        raise TickCancelled(f"{which} was ended with its worker process")
 
     async def _start_worker(self, call: ThreadCall, node: NodeParcel) -> None:
         """Start a worker and have it import the node's code: a tick's time does not count yet."""
