@@ -103,15 +103,6 @@ def spin(node: Any) -> None:
         pass
 
 
-def spin_once(node: Any) -> int:
-    return os.getpid() if node.count > 1 or node.kept == "spun" else spin_forever(node)
-
-
-def spin_forever(node: Any) -> int:
-    while True:
-        pass
-
-
 def exit_hard(node: Any) -> None:
     node.send("out", "too late")
     os._exit(3)
@@ -191,6 +182,14 @@ def stop_the_run(node: Any) -> None:
     node.request_stop("enough")
 
 
+def hold_the_interpreter(node: Any) -> tuple[float, float]:
+    """What C code may do: nobody else runs in this interpreter. From when to when."""
+    libc = ctypes.PyDLL(None)
+    began = time.perf_counter()
+    libc.usleep(500_000)
+    return began, time.perf_counter()
+
+
 def burn(node: Any) -> float:
     """Some pure Python."""
     total = 0.0
@@ -259,6 +258,46 @@ class SlowToPack(horus.Node):
         if self.hangs:
             self.gate.wait(20)
         return {"hangs": False}
+
+    def tick(self) -> None:
+        pass
+
+
+class SlowToRebuild(horus.Node):
+    """Takes for ever to arrive."""
+
+    thread = "process"
+
+    def __setstate__(self, state: object) -> None:
+        time.sleep(60)
+
+    def tick(self) -> None:
+        pass
+
+
+class Mine(Exception):
+    """Comes back as something else."""
+
+    def __reduce__(self) -> Any:
+        return str, ("no error",)
+
+
+def raise_mine(node: Any) -> None:
+    raise Mine("so it is")
+
+
+def drain_all(node: Any) -> list[Any]:
+    messages: list[Any] = node.recv_all("in")
+    return messages
+
+
+class Unusual(horus.Node):
+    """Has a state that is no dict."""
+
+    thread = "process"
+
+    def __getstate__(self) -> object:
+        return [1, 2]
 
     def tick(self) -> None:
         pass

@@ -75,6 +75,7 @@ async def test_a_tick_runs_in_one_other_process_and_hooks_do_not(
 ) -> None:
     node = Worker(nodes.pid)
     await executor.spawn_node(node)
+    assert len(child_processes()) == 1  # ready for the first tick
     results = [await tick(executor, node) for _ in range(3)]
     await executor.shutdown_all()
     assert [r.status for r in results] == [TickStatus.OK] * 3
@@ -319,6 +320,27 @@ async def test_a_message_that_cannot_travel_fails_its_reader_and_is_gone(
     assert (await tick(executor, node)).value == "fine"
 
 
+async def test_large_messages_travel_both_ways(executor: horus.AsyncIOExecutor) -> None:
+    node = Worker(nodes.echo, subs="in")
+    out = executor.topics.hub("out").subscribe()
+    await executor.spawn_node(node)
+    picture = os.urandom(3_000_000)
+    executor.topics.hub("in").send(picture)
+    assert (await tick(executor, node)).value == picture
+    assert out.drain() == [picture]
+
+
+async def test_of_many_messages_one_that_cannot_travel_fails_the_reader(
+    executor: horus.AsyncIOExecutor,
+) -> None:
+    node = Worker(nodes.drain_all, subs="in")
+    await executor.spawn_node(node)
+    for message in (1, nodes.Twice(), 2):
+        executor.topics.hub("in").send(message)
+    assert "LookupError: not here" in error_of(await tick(executor, node))
+    assert (await tick(executor, node)).value == []
+
+
 # Errors
 
 
@@ -341,15 +363,20 @@ async def test_an_error_comes_with_its_traceback_and_after_what_was_done(
     assert node.calls[-2:] == [("on_error", os.getpid()), ("shutdown", os.getpid())]
 
 
+@pytest.mark.parametrize(
+    ("task", "text"),
+    [(nodes.raise_picky, "Picky: as picky as it gets"), (nodes.raise_mine, "Mine: so it is")],
+    ids=["cannot be rebuilt", "is no error any more"],
+)
 async def test_an_error_that_cannot_travel_has_a_substitute(
-    executor: horus.AsyncIOExecutor,
+    executor: horus.AsyncIOExecutor, task: Callable[[Any], Any], text: str
 ) -> None:
-    node = Worker(nodes.raise_picky)
+    node = Worker(task)
     await executor.spawn_node(node)
     error = (await tick(executor, node)).error
     assert isinstance(error, horus.WorkerFailed)
-    assert str(error).startswith("Picky: as picky as it gets (a substitute: ")
-    assert "in raise_picky" in error.__notes__[0]
+    assert str(error).startswith(f"{text} (a substitute: ")
+    assert f"in {task.__name__}" in error.__notes__[0]
 
 
 async def test_sys_exit_is_a_failure_and_not_the_end_of_the_worker(
@@ -390,6 +417,30 @@ async def test_a_class_that_cannot_be_imported_is_found_at_the_start(
     function = horus.Node("f", tick=lambda node: None, thread="process")
     with pytest.raises(horus.NodeError, match="its function: "):
         await executor.spawn_node(function)
+
+
+async def test_a_state_that_is_no_dict_is_found_at_the_start(
+    executor: horus.AsyncIOExecutor,
+) -> None:
+    with pytest.raises(horus.NodeError, match="expected a dict of attributes"):
+        await executor.spawn_node(nodes.Unusual())
+
+
+async def test_a_worker_that_is_not_ready_in_time_is_killed(
+    executor: horus.AsyncIOExecutor,
+) -> None:
+    with pytest.raises(horus.WorkerFailed, match=r"not ready within its init_timeout of 0\.5 s"):
+        await executor.spawn_node(nodes.SlowToRebuild(), init_timeout=0.5)
+    assert not child_processes()
+
+
+async def test_a_start_that_is_cancelled_leaves_no_worker(
+    executor: horus.AsyncIOExecutor,
+) -> None:
+    with trio.move_on_after(0.3) as scope:
+        await executor.spawn_node(nodes.SlowToRebuild())
+    assert scope.cancelled_caught
+    assert not child_processes()
 
 
 async def test_what_a_tick_makes_and_cannot_be_pickled_is_its_failure(
@@ -549,6 +600,21 @@ async def test_a_tick_that_never_ends_ends_with_its_node(tmp_path: Path, how: st
     assert not child_processes()
     assert statuses == [TickStatus.CANCELLED]
     assert [call for call, _ in node.calls] == ["init", "shutdown"]
+
+
+async def test_a_forced_stop_does_not_wait_for_an_idle_worker() -> None:
+    async def linger(node: horus.Node) -> None:
+        await trio.sleep(60)
+
+    scheduler = horus.Scheduler(signals=False, stop_timeout=0.5)
+    scheduler.add(
+        horus.Node("solver", tick=nodes.pid, shutdown=linger, thread="process"),
+        shutdown_timeout=60.0,
+    )
+    with trio.fail_after(10):
+        report = await scheduler.run(0.1)
+    assert report.hook_errors
+    assert not child_processes()
 
 
 async def test_a_background_task_that_fails_ends_the_tick_too(
@@ -738,43 +804,43 @@ def test_a_class_of_an_interactive_session_is_refused_with_the_remedy() -> None:
 
 
 @pytest.mark.slow
-def test_two_ticks_really_run_in_parallel() -> None:
+def test_two_ticks_really_run_at_once() -> None:
     def seconds(thread: Any) -> float:
-        """From the start of the first of two ticks to the end of the last."""
+        """How long two ticks take that hold their interpreter for 0.5 s each."""
         scheduler = horus.Scheduler(signals=False)
-        results: list[horus.AsyncResult] = []
+        spans: list[tuple[float, float]] = []
         for name in ("one", "two"):
-            scheduler.add(
-                Worker(nodes.burn, name), thread=thread, rate=0.01, phase=0.0, tick_timeout=None
-            )
+            node = Worker(nodes.hold_the_interpreter, name)
+            scheduler.add(node, thread=thread, rate=0.01, phase=0.0)
 
         def take(result: horus.AsyncResult) -> None:
-            results.append(result)
-            if len(results) == 2:
+            spans.append(result.value)
+            if len(spans) == 2:
                 scheduler.stop()
 
         scheduler.on_result(take)
         scheduler.run()
-        assert all(result.success for result in results)
-        first = min(result.started for result in results)
-        return max(result.started + result.duration for result in results) - first
+        return max(end for _, end in spans) - min(began for began, _ in spans)
 
-    ratios = []
-    for _ in range(5):  # others may use the second core at the wrong moment
-        ratios.append(seconds("process") / seconds("pool"))
-        if ratios[-1] < 0.8:
-            break
-    assert min(ratios) < 0.8, ratios
+    assert seconds("pool") >= 1.0
+    assert min(seconds("process") for _ in range(3)) < 0.9
 
 
 @pytest.mark.slow
-def test_a_sibling_on_the_loop_keeps_its_rate(scheduler: horus.Scheduler) -> None:
+def test_a_sibling_on_the_loop_keeps_its_rate() -> None:
     async def control(node: horus.Node) -> None:
         pass
 
-    scheduler.add(horus.Node("control", tick=control, rate=100))
-    for number in range(4):
-        scheduler.add(Worker(nodes.burn, f"burner {number}"), rate=10)
-    report = scheduler.run(duration=3)
-    assert report.statistics.nodes["control"].ok >= 295
-    assert all(report.statistics.nodes[f"burner {n}"].ok > 0 for n in range(4))
+    def ticks() -> int:
+        scheduler = horus.Scheduler(signals=False)
+        scheduler.add(horus.Node("control", tick=control, rate=100))
+        for number in range(2):
+            scheduler.add(Worker(nodes.burn, f"burner {number}"), rate=10)
+        statistics = scheduler.run(duration=3).statistics.nodes
+        assert all(statistics[f"burner {number}"].ok > 0 for number in range(2))
+        return statistics["control"].ok
+
+    counts: list[int] = []
+    while max(counts, default=0) < 295:  # others want these processors, too
+        assert len(counts) < 4, counts
+        counts.append(ticks())

@@ -221,8 +221,12 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="an outer cancellation reaches the nodes",
-        search="        with trio.CancelScope(shield=True):\n            try:\n                async with",
-        replace="        with trio.CancelScope(shield=False):\n            try:\n                async with",
+        search="        with trio.CancelScope(shield=True):\n"
+        "            try:\n"
+        "                async with",
+        replace="        with trio.CancelScope(shield=False):\n"
+        "            try:\n"
+        "                async with",
         tests="outer_cancellation",
     ),
     Breaker(

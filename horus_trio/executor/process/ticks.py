@@ -158,9 +158,10 @@ class ProcessTicks:
         return await self._worker.call_hook(hook, self._options.init_timeout)
 
     async def _kill_idle(self) -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await self._run(bool)  # a job that is cancelled kills its worker
+        if self._context is not None and self._context.statistics().idle_workers:
+            with contextlib.suppress(WorkerFailed), trio.CancelScope() as scope:
+                scope.cancel()
+                await self._run(bool)  # a job that is cancelled kills its worker
 
     # In a thread
 
