@@ -12,14 +12,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib
 import logging
 import math
 import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import trio
 
@@ -45,18 +46,6 @@ EXIT_GRACE = 1.0
 """Seconds an idle worker has to exit by itself."""
 
 
-class _Context(Protocol):
-    """What is used of trio-parallel's `WorkerContext`."""
-
-    def run_sync(
-        self, function: Callable[..., Any], *args: Any, kill_on_cancel: bool, limiter: Any
-    ) -> Awaitable[Any]:
-        """Run a function in a worker, which is started if none is idle."""
-
-    def statistics(self) -> Any:
-        """Has ``idle_workers``."""
-
-
 def check_process(name: str, options: NodeOptions, hooks: Hooks) -> None:
     """Refuse what cannot be with ``thread="process"``; anything goes without it.
 
@@ -72,7 +61,7 @@ def check_process(name: str, options: NodeOptions, hooks: Hooks) -> None:
             "robot's process; make it `def tick`, or leave thread= out"
         )
     try:
-        import trio_parallel  # noqa: F401
+        importlib.import_module("trio_parallel")
     except ImportError:
         raise ConfigurationError(
             f"node {name!r} has thread='process', which needs trio-parallel: "
@@ -113,7 +102,7 @@ class ProcessTicks:
         self._worker = worker
         self._clock = clock
         self._topics = tuple(dict.fromkeys([*(sub.topic for sub in options.subs), *options.on]))
-        self._context: _Context | None = None
+        self._context: Any = None  # a WorkerContext of trio-parallel, which has no types
         self._tally: Tally | None = None
         self._scope = trio.CancelScope()
 
