@@ -26,11 +26,14 @@ from .errors import (
 from .executor import (
     AbandonedThread,
     AsyncIOExecutor,
+    EmergencyReport,
     ExecutorStatistics,
+    NodeInEmergency,
     PoolStatistics,
+    SafetyOutcome,
     open_executor,
 )
-from .health import Distribution, Health, NodeState, NodeStatistics
+from .health import Distribution, Health, InputStatistics, NodeState, NodeStatistics
 from .messages import AsyncResult, Shutdown, Tick, TickStatus
 from .node import AsyncNode, Node, NodeOptions
 from .policies import CircuitBreaker, FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
@@ -40,6 +43,7 @@ from .scheduler import (
     RunReport,
     Scheduler,
     SchedulerStatistics,
+    Stall,
     background,
     run,
 )
@@ -69,6 +73,7 @@ __all__ = [
     "CircuitBreaker",
     "ConfigurationError",
     "Distribution",
+    "EmergencyReport",
     "ExecutorStatistics",
     "FailurePolicy",
     "Fatal",
@@ -78,6 +83,7 @@ __all__ = [
     "Hub",
     "HubStatistics",
     "Ignore",
+    "InputStatistics",
     "Link",
     "LinkStatistics",
     "MessageChanged",
@@ -87,6 +93,7 @@ __all__ = [
     "NodeError",
     "NodeExited",
     "NodeFailure",
+    "NodeInEmergency",
     "NodeOptions",
     "NodeState",
     "NodeStatistics",
@@ -97,10 +104,12 @@ __all__ = [
     "Restart",
     "RunFailed",
     "RunReport",
+    "SafetyOutcome",
     "Scheduler",
     "SchedulerStatistics",
     "Shutdown",
     "Skip",
+    "Stall",
     "Sub",
     "Subscription",
     "SubscriptionStatistics",

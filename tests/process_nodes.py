@@ -182,6 +182,11 @@ def stop_the_run(node: Any) -> None:
     node.request_stop("enough")
 
 
+def call_an_emergency(node: Any) -> None:
+    node.send("out", "too dangerous")
+    node.emergency_stop("too close")
+
+
 def hold_the_interpreter(node: Any) -> tuple[float, float]:
     """What C code may do: nobody else runs in this interpreter. From when to when."""
     libc = ctypes.PyDLL(None)

@@ -195,6 +195,22 @@ def test_a_tick_may_stop_the_run(scheduler: horus.Scheduler) -> None:
     assert scheduler.run().reason == "enough"
 
 
+def test_a_tick_may_call_an_emergency(scheduler: horus.Scheduler) -> None:
+    made_safe: list[str] = []
+
+    def make_safe(node: horus.Node) -> None:
+        made_safe.append(node.name)
+        scheduler.stop()
+
+    motor = horus.Node("motor", tick=nodes.pid, enter_safe_state=make_safe, critical=True)
+    scheduler.add(motor, thread="process", rate=50)
+    scheduler.add(Worker(nodes.call_an_emergency), rate=50)
+    scheduler.run(duration=10)
+    assert made_safe == ["motor"]
+    assert scheduler.emergency is not None
+    assert scheduler.emergency.reason == "too close"
+
+
 @pytest.mark.parametrize(
     ("task", "text"),
     [
@@ -600,6 +616,34 @@ async def test_a_tick_that_never_ends_ends_with_its_node(tmp_path: Path, how: st
     assert not child_processes()
     assert statuses == [TickStatus.CANCELLED]
     assert [call for call, _ in node.calls] == ["init", "shutdown"]
+
+
+async def test_an_emergency_kills_the_worker_of_a_critical_node(
+    scheduler: horus.Scheduler, tmp_path: Path
+) -> None:
+    made_safe = threading.Event()
+    motor = horus.Node(
+        "motor",
+        tick=nodes.spin,
+        enter_safe_state=lambda node: made_safe.set(),
+        critical=True,
+        thread="process",
+        rate=50,
+        tick_timeout=None,
+    )
+    vars(motor)["kept"] = str(tmp_path / "pid")
+    scheduler.add(motor)
+    statuses: list[TickStatus] = []
+    scheduler.on_result(lambda result: statuses.append(result.status))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(scheduler.run)
+        await until(lambda: is_spinning(tmp_path / "pid"))
+        scheduler.emergency_stop("for the test")
+        await until(made_safe.is_set)
+        await until(lambda: bool(statuses))
+        assert not is_alive(int((tmp_path / "pid").read_text()))
+        scheduler.stop()
+    assert statuses == [TickStatus.CANCELLED]
 
 
 async def test_a_forced_stop_does_not_wait_for_an_idle_worker() -> None:

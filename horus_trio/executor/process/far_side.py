@@ -30,6 +30,7 @@ from ...node import Node, Seat
 from ...topics import Hub, Sub, Subscription, Topics
 from ..worker import FAILURES
 from .parcels import (
+    EmergencyAsked,
     Event,
     Input,
     Job,
@@ -261,6 +262,9 @@ class _RecordingEngine:
 
     def request_stop(self, reason: str) -> None:
         self._events.append(StopAsked(reason))
+
+    def emergency_stop(self, reason: str) -> None:
+        self._events.append(EmergencyAsked(reason))
 
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         raise NodeError(

@@ -20,6 +20,7 @@ from ...messages import Tick
 from ...node import Node
 
 __all__ = [
+    "EmergencyAsked",
     "Event",
     "Input",
     "Job",
@@ -198,7 +199,14 @@ class StopAsked:
     reason: str
 
 
-Event = Sent | Logged | StopAsked
+@dataclass(frozen=True, slots=True)
+class EmergencyAsked:
+    """The tick called an emergency."""
+
+    reason: str
+
+
+Event = Sent | Logged | StopAsked | EmergencyAsked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ import signal
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, assert_never
 
 import trio
 
@@ -37,7 +37,18 @@ from ...node import Hook, Hooks, Node, NodeOptions, Seat
 from ..threads import ThreadCall
 from ..worker import Worker
 from .far_side import begin, rehearse, work
-from .parcels import Input, Job, Logged, NodeParcel, Parcel, Reply, Sent, dump
+from .parcels import (
+    EmergencyAsked,
+    Input,
+    Job,
+    Logged,
+    NodeParcel,
+    Parcel,
+    Reply,
+    Sent,
+    StopAsked,
+    dump,
+)
 from .tally import Tally
 
 __all__ = ["ProcessTicks", "check_process"]
@@ -229,8 +240,12 @@ class ProcessTicks:
                 node.send(event.topic, event.data.open(node))
             elif isinstance(event, Logged):
                 self._log(logging.makeLogRecord(event.record.open(node)))
-            else:
+            elif isinstance(event, StopAsked):
                 node.request_stop(event.reason)
+            elif isinstance(event, EmergencyAsked):
+                node.emergency_stop(event.reason)
+            else:
+                assert_never(event)
         if reply.error is not None:
             raised: BaseException = reply.error.open(node)
             raised.add_note(reply.trace)
