@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -450,6 +451,14 @@ async def test_a_worker_that_is_not_ready_in_time_is_killed(
     assert not child_processes()
 
 
+async def test_no_room_for_temporary_files_is_the_nodes_failure(
+    executor: horus.AsyncIOExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "is not there"))
+    with pytest.raises(FileNotFoundError):
+        await executor.spawn_node(Worker(nodes.pid))
+
+
 async def test_a_start_that_is_cancelled_leaves_no_worker(
     executor: horus.AsyncIOExecutor,
 ) -> None:
@@ -778,7 +787,7 @@ def program(folder: Path, text: str) -> subprocess.Popen[str]:
     path.write_text(f"import horus_trio as horus\n{text}")
     return subprocess.Popen(
         [sys.executable, str(path)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -823,6 +832,7 @@ def test_a_robot_that_is_killed_leaves_no_worker_spinning(tmp_path: Path) -> Non
         while is_alive(pid):
             assert time.monotonic() < give_up, "the worker spins on"
             time.sleep(0.01)
+    assert not list(tmp_path.glob("horus_trio-*"))
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,17 +49,23 @@ from .tally import Tally
 __all__ = ["begin", "rehearse", "work"]
 
 
-def begin() -> None:
-    """Prepare a new worker process."""
+def begin(tally: str) -> None:
+    """Prepare a new worker process.
+
+    Arguments:
+        tally: File of the robot's that goes with it, or empty.
+    """
     # Who stops a robot often signals all of its processes; the robot ends this one.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_follow, args=(parent.join,), daemon=True).start()
+        threading.Thread(target=_follow, args=(parent.join, tally), daemon=True).start()
 
 
-def _follow(join: Callable[[], None]) -> None:
+def _follow(join: Callable[[], None], tally: str) -> None:
     join()
+    if tally:
+        Path(tally).unlink(missing_ok=True)
     os._exit(1)  # the robot was killed, and this process may be in an endless loop
 
 

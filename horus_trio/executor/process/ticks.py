@@ -115,6 +115,7 @@ class ProcessTicks:
         self._topics = tuple(dict.fromkeys([*(sub.topic for sub in options.subs), *options.on]))
         self._context: Any = None  # a WorkerContext of trio-parallel, which has no types
         self._tally: Tally | None = None
+        self._problem: OSError | None = None
         self._scope = trio.CancelScope()
 
     # In the node's task
@@ -124,8 +125,15 @@ class ProcessTicks:
         """Have a worker while inside; on leaving it is gone."""
         import trio_parallel
 
+        try:
+            self._tally = Tally(len(self._topics))
+        except OSError as error:
+            self._problem = error  # the node's start says so
+        path = "" if self._tally is None else self._tally.path
         workers = trio_parallel.open_worker_context(
-            idle_timeout=math.inf, init=begin, grace_period=EXIT_GRACE
+            idle_timeout=math.inf,
+            init=functools.partial(begin, path),
+            grace_period=EXIT_GRACE,
         )
         try:
             async with workers as self._context:
@@ -166,8 +174,8 @@ class ProcessTicks:
     # In a thread
 
     def _rehearse(self, node: Node) -> None:
-        if self._tally is None:
-            self._tally = Tally(len(self._topics))
+        if self._problem is not None:
+            raise self._problem
         parcel = NodeParcel.of(node)
         trio.from_thread.run(self._exchange, threading.get_ident(), parcel, None)
 
