@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import NodeExited, add_remedy
+from ..errors import HorusError, NodeExited, add_remedy
 from ..health import Ledger
 from ..logs import ErrorLog, OffLoopLogger, headline, text_of
-from ..policies import Decision, EndRun, FailurePolicy, GiveUp
+from ..policies import Continue, Decision, EndRun, FailurePolicy, GiveUp, Rebuild, Suspend
 
 __all__ = ["Judge", "is_interrupt"]
 
@@ -56,10 +56,13 @@ class Judge:
 
     def succeeded(self) -> None:
         """A tick went well."""
-        self._state = self._policy.succeeded(self._state, self._clock())
+        try:
+            self._state = self._policy.succeeded(self._state, self._clock())
+        except Exception as broken:  # noqa: BLE001 - users write policies
+            self.note_observer(broken, "failure_policy")
 
     def note(self, error: BaseException, where: str) -> None:
-        """Count and log an error that is not decided upon."""
+        """Count and log a failure."""
         self._ledger.failures += 1
         add_remedy(error)
         self._ledger.last_error = text = text_of(error)
@@ -97,19 +100,26 @@ class Judge:
         self._errors.close()
 
     def decide(self, error: BaseException, where: str) -> Decision:
-        """What the policy says to an error that has been noted.
+        """What the policy says to an error that has been noted; one that is broken gives up.
 
         Arguments:
             error: If the decision is final, it gets a note and is kept as `failure`.
             where: Such as ``tick 12``.
         """
-        self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+        try:
+            self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+            if not isinstance(decision, (Continue, Rebuild, Suspend, GiveUp, EndRun)):
+                raise HorusError(f"expected a decision, got {decision!r}")
+            count = self._policy.describe(self._state)
+        except Exception as broken:  # noqa: BLE001 - users write policies
+            self.note_observer(broken, "failure_policy")
+            decision, count = GiveUp(), f"and its failure_policy raised {broken!r}"
         if isinstance(decision, (GiveUp, EndRun)):
             if not isinstance(error, (Exception, BaseExceptionGroup)):
                 exited = NodeExited(f"node {self._name!r} raised {error!r}")
                 exited.__cause__ = error
                 error = exited
-            error.add_note(f"in node {self._name!r}, {where}, {self._policy.describe(self._state)}")
+            error.add_note(f"in node {self._name!r}, {where}, {count}")
             self.failure = error
         return decision
 

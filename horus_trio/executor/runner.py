@@ -357,7 +357,7 @@ class NodeRunner:
 
     async def _live(self) -> Decision | None:
         """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
-        self._background_error = None
+        self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
         error = await self._initialise()
@@ -371,6 +371,7 @@ class NodeRunner:
                 self.executor.safety.admit(self)
             decision = await self._serve()
         else:
+            await self._tasks.end()
             decision = await self._init_failed(error)
         if isinstance(decision, EndRun) or (isinstance(decision, GiveUp) and self.options.critical):
             self.executor.safety.trip(f"node {self.name!r} failed for good")
@@ -432,13 +433,17 @@ class NodeRunner:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        if self.mailbox.leaving is not None:
-            return None  # its thread has had its time, and nothing is to be shut down
+        leaving = self.mailbox.leaving is not None
+        if leaving and isinstance(error, TickCancelled):
+            return None  # cut short by the stop, not failed
+        if error is not self._background_error:
+            self._judge.note(error, "init")
+        if leaving:
+            return None  # nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
             await self._shut_down_late()
             if self.mailbox.leaving is None:
-                self._judge.note(error, "init")
                 decision = await self._decide(error, "init")
         self._life = trio.CancelScope()
         # A node that is not initialised cannot tick on: it tries again.
@@ -460,7 +465,7 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        judge = self._judge
+        judge, ledger = self._judge, self.ledger
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
@@ -479,12 +484,13 @@ class NodeRunner:
                     self.cancel_tick(message)
                     mailbox.done()
                     continue
+                ok = ledger.ok
                 error = await tick(hook, message)
                 if error is not None:
                     decision = await self._tick_failed(error, message)
                     if decision is not None:
                         break
-                elif judge.is_counting:
+                elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
                     judge.succeeded()
                 mailbox.done()
                 if self.held:
@@ -503,7 +509,6 @@ class NodeRunner:
             self._life = trio.CancelScope()
             if mailbox.leaving is not None:
                 return None
-            self._judge.note(self._background_error, "a background task")
             decision = await self._decide(self._background_error, "a background task")
             if isinstance(decision, (Continue, Suspend)):  # the tasks are gone: start them again
                 decision = Rebuild(decision.delay if isinstance(decision, Suspend) else 0.0)
@@ -530,9 +535,10 @@ class NodeRunner:
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        self._judge.note(error, where)  # now: its thread may never return
-        if self._worker.stuck is not None and self.mailbox.leaving is None:
-            await self._wait_for_thread()
+        if self._background_error is None:  # or the tick was only cut short, not failed
+            self._judge.note(error, where)  # now: its thread may never return
+        if self._worker.stuck is not None:
+            await self._wait_for_thread()  # at a stop until its time is over
         if self.mailbox.leaving is not None:
             return None
         decision = await self._decide(error, where)
@@ -560,6 +566,8 @@ class NodeRunner:
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
+        if self.mailbox.leaving is not None:
+            return Continue()  # the stop came meanwhile: nothing is decided any more
         return self._judge.decide(error, where)
 
     async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
@@ -627,6 +635,7 @@ class NodeRunner:
             and not self.paused
             and not self.held
             and not self._suspended
+            and self.mailbox.leaving is None
         ):
             self.seat.set_lenient(False)
             self.mailbox.open(self._clock())
@@ -657,11 +666,12 @@ class NodeRunner:
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        elif self._background_error is None and self.mailbox.leaving is None:
+            return
+        self._judge.note(error, "a background task")
+        ends = self.mailbox.leaving is not None or self.init_error is not None
+        if self._background_error is None and not ends:
             self._background_error = error
             self._cut_short()
-        else:
-            self._judge.note(error, "a background task")
 
     # The node's own things
 
