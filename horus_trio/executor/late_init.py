@@ -53,7 +53,11 @@ class LateInit:
                 "node %r: shutdown after a late init failed\n%s", self._name, text.rstrip()
             )
 
+    def owe(self) -> None:
+        """The loop has to call ``shutdown`` in any case. On the loop."""
+        self._owed = True
+
     def take_debt(self) -> bool:
-        """Whether the loop has to call the ``async shutdown``; asked once. On the loop."""
+        """Whether the loop has to call ``shutdown``; asked once. On the loop."""
         owed, self._owed = self._owed, False
         return owed

@@ -7,6 +7,7 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .judge import Judge, is_interrupt
 from .late_init import LateInit
 from .mailbox import Mailbox
 from .misses import Misses
+from .process import ProcessTicks
 from .safe_state import SafeState
 from .threads import ThreadCall
 from .ticker import Ticker
@@ -121,6 +123,9 @@ class NodeRunner:
             executor.clock,
             lambda: self._worker.stuck is not None,
         )
+        self._process: ProcessTicks | None = None
+        if options.thread == "process":
+            self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
         self.safe_state: SafeState = SafeState(
             executor,
             name,
@@ -282,7 +287,9 @@ class NodeRunner:
         if self.mailbox.busy:
             self._ticker.interrupt()
         call = self._worker.call
-        if call is not None and call.what == "tick" and call.waits_for_thread:
+        if call is None or call.what != "tick":
+            return
+        if call.waits_for_thread or call.interrupt is not None:  # a process can be killed
             self._worker.cancel()
 
     def let_go(self) -> None:
@@ -321,9 +328,11 @@ class NodeRunner:
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
+        process = self._process
         with trio.CancelScope(shield=True):
             try:
-                await self._supervise()
+                async with contextlib.nullcontext() if process is None else process.open():
+                    await self._supervise()
                 self._judge.close()
                 self._misses.close()
             finally:
@@ -353,7 +362,10 @@ class NodeRunner:
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        self.init_error = error = await self._initialise()
+        error = await self._initialise()
+        if error is None and self._process is not None:
+            error = await self._prepare_process(self._process)
+        self.init_error = error
         self.settled.set()
         if error is None:
             self.safe_state.live = True
@@ -406,6 +418,16 @@ class NodeRunner:
         self._life = trio.CancelScope()
         if life.cancelled_caught:
             error = TickCancelled(f"init of node {self.name!r} was cancelled")
+        if isinstance(error, TickCancelled):
+            return self._background_error or error
+        return error
+
+    async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
+        """Have a worker ready for the first tick; if there is none, init is undone."""
+        error = await process.prepare(self.node)
+        self._life = trio.CancelScope()  # it may have been cut short
+        if error is not None:
+            self._late_init.owe()
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
@@ -612,5 +634,7 @@ class NodeRunner:
         self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
+        if self._process is not None:
+            hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
         self.safe_state.hook = self._hooks.enter_safe_state

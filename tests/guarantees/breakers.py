@@ -223,10 +223,10 @@ BREAKERS = [
         breaks="an outer cancellation reaches the nodes",
         search="        with trio.CancelScope(shield=True):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         replace="        with trio.CancelScope(shield=False):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         tests="outer_cancellation",
     ),
     Breaker(
