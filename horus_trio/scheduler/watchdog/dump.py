@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import trio
 
-from ...executor import AsyncIOExecutor, describe_silence, wait_of
+from ...executor import AsyncIOExecutor, describe_silence, frames_of, is_engines, wait_of
 from ...health import NodeState
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _tasks(
 ) -> Iterator[str]:
     indent = "  " * depth
     yield f"{indent}{names.get(task, task.name)}"
-    yield from _stack(task.iter_await_frames(), f"{indent}  ")
+    yield from _stack(frames_of(task), f"{indent}  ")
     for nursery in list(task.child_nurseries):
         for child in _children(nursery):
             yield from _tasks(child, names, depth + 1)
@@ -131,7 +131,7 @@ def _stack(frames: Iterable[tuple[FrameType, int]], indent: str) -> Iterator[str
             continue
         file, function = frame.f_code.co_filename, frame.f_code.co_name
         source = linecache.getline(file, line).strip()
-        is_ours = module.startswith("horus_trio.") and not module.startswith("horus_trio.cli.")
+        is_ours = is_engines(frame)
         (ours if is_ours else users).append(f"{indent}{file}:{line} in {function}: {source}")
     yield from users or ours[-1:]
 
