@@ -46,7 +46,8 @@ def who_held_the_lock(
             if culprit is not None and culprit.node == runner.name:
                 running.append(culprit)
         elif tick is not None and _has_just_ended(runner, seconds, now):
-            which = "a tick" if runner.mailbox.busy and call is None else f"tick {tick.seq}"
+            known = call is not None or runner.ledger.last_start < now - seconds + SLACK
+            which = f"tick {tick.seq}" if known and not runner.mailbox.busy else "a tick"
             is_async = find_hooks(runner.node).tick.is_async
             ended[is_async].append(Culprit(node=runner.name, what=which))
     in_threads = [*ended[False], *running]
