@@ -433,8 +433,8 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="a node that waits for input has stalled",
-        search="        if runner.seat.waiting_for is not None:\n            record.since = clock\n",
-        replace="        if False:\n            record.since = clock\n",
+        search="        if runner.seat.waiting_for is not None:\n            record.since",
+        replace="        if False:\n            record.since",
         tests="has_stalled",
     ),
     Breaker(
@@ -448,7 +448,7 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="whoever could not go on is accused, too",
-        search="        if blocked.is_blocked or blocked.count != self._stalls:\n",
+        search="        if stood or self._stood:\n",
         replace="        if False:\n",
         tests="not_accused",
     ),

@@ -55,6 +55,7 @@ class StalledNodes(Duty):
         self._blocked = blocked
         blocked.suspect = self._suspect
         self._stalls = 0
+        self._stood = False
         self._log = log
         self._next = 0.0
         self._looked = -math.inf
@@ -65,7 +66,8 @@ class StalledNodes(Duty):
             return self._next
         self._next = now + LOOK_EVERY
         blocked, clock = self._blocked, self._clock()
-        if blocked.is_blocked or blocked.count != self._stalls:
+        stood, self._stood = self._stood, blocked.is_blocked or blocked.count != self._stalls
+        if stood or self._stood:
             # No node could go on: nobody but the one that blocked the loop is to blame.
             self._stalls = blocked.count
             for record in self._records.values():
