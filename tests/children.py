@@ -64,10 +64,16 @@ class Child:
         program: After `PRELUDE`; ``say(text)`` writes a line with the time to standard error.
         environment: Added to this process's.
         folder: Where the program's file is written.
+        read: Whether what it says is read; else its pipe fills up.
     """
 
     def __init__(
-        self, folder: Path, program: str, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        program: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        read: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "robot.py"
@@ -83,7 +89,8 @@ class Child:
             env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, name="reader of a child")
-        self._reader.start()
+        if read:
+            self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -103,7 +110,10 @@ class Child:
     ) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join()
+        if self._reader.ident is not None:
+            self._reader.join()
+        elif self.process.stderr is not None:
+            self.process.stderr.close()
 
     def wait_for(self, pattern: str) -> Line:
         """The next line in which a regular expression is found."""

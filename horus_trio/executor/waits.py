@@ -56,13 +56,14 @@ def wait_of(runner: NodeRunner) -> Wait | None:
     call = runner.thread_call
     if call is not None and call.waits_for_thread:
         return Wait(what="waits for a thread of the pool", on=_holders(runner, call))
+    if runner.state is NodeState.STUCK:
+        return Wait(what="waits for its thread, which was left behind", where=_where(runner))
     stack = _frames(runner, call)
     wait = Wait(what="awaits something" if call is None else "is busy in a thread")
     for frame, _ in stack:
         if is_engines(frame):
             wait = _look_at(frame, runner.executor.runners) or wait
-    users = [(frame, line) for frame, line in stack if not is_engines(frame)]
-    return dataclasses.replace(wait, where=place_of(users))
+    return dataclasses.replace(wait, where=_users_place(stack))
 
 
 def _holders(runner: NodeRunner, call: ThreadCall) -> tuple[str, ...]:
@@ -99,6 +100,10 @@ def _where(runner: NodeRunner) -> str:
     for call in runner.executor.pool.calls():
         if call.node == runner.name and not call.waits_for_thread:
             stack += _frames_of_call(call)
+    return _users_place(stack)
+
+
+def _users_place(stack: list[tuple[FrameType, int]]) -> str:
     return place_of([(frame, line) for frame, line in stack if not is_engines(frame)])
 
 
