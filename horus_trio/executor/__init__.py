@@ -3,7 +3,7 @@
 Usable without a scheduler: `open_executor`. Rates and policies are the scheduler's.
 """
 
-from .attribution import attribution
+from .attribution import TASK_ADVICE, Owner, owner_of
 from .executor import (
     POOL_TOKENS,
     AsyncIOExecutor,
@@ -11,16 +11,18 @@ from .executor import (
     numbered_name,
     open_executor,
 )
+from .frames import frames_of, is_engines, place_of
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
 from .process import check_process
 from .runner import NodeRunner
 from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
-from .waits import describe, describe_silence, readers_waiting, wait_of
+from .waits import Wait, describe, describe_silence, readers_waiting, wait_of
 
 __all__ = [
     "POOL_TOKENS",
+    "TASK_ADVICE",
     "AbandonedThread",
     "AsyncIOExecutor",
     "EmergencyReport",
@@ -28,16 +30,21 @@ __all__ = [
     "Mailbox",
     "NodeInEmergency",
     "NodeRunner",
+    "Owner",
     "PoolStatistics",
     "SafetyChain",
     "SafetyOutcome",
     "ThreadCall",
-    "attribution",
+    "Wait",
     "check_process",
     "describe",
     "describe_silence",
+    "frames_of",
+    "is_engines",
     "numbered_name",
     "open_executor",
+    "owner_of",
+    "place_of",
     "readers_waiting",
     "stack_of",
     "wait_of",

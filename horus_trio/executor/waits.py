@@ -7,14 +7,16 @@ topics and links, who used them last.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..health import NodeState
 from ..topics import Hub, Link
+from .frames import frames_of, is_engines, place_of
 from .threads import ThreadCall
 from .ticker import Ticker
 
@@ -29,66 +31,80 @@ class Wait:
     """What a node's tick in flight is doing.
 
     Attributes:
-        what: Such as ``waits for room in topic 'scan'``; empty if it just runs.
+        what: Such as ``waits for room in topic 'scan'``.
         on: Names of the nodes that hold it up.
         for_input: Whether it waits for a message: an idle node, not a stalled one.
         where: File, line and function in which its code stands; empty if it has not begun.
     """
 
-    what: str = ""
+    what: str
     on: tuple[str, ...] = ()
     for_input: bool = False
     where: str = ""
 
     def __str__(self) -> str:
-        text = self.what or "runs"
+        text = self.what
         if self.on:
             text += f", held up by {_names(self.on)}"
         return f"{text}, at {self.where}" if self.where else text
 
 
 def wait_of(runner: NodeRunner) -> Wait | None:
-    """What holds up the tick of a node; None: it is in none, or in one that was given up.
-
-    Any thread.
-    """
-    if not runner.mailbox.busy or runner.state is NodeState.STUCK:
+    """What holds up the tick of a node; None: it is in no tick. Any thread."""
+    if not runner.mailbox.busy:
         return None
     call = runner.thread_call
     if call is not None and call.waits_for_thread:
-        holders = sorted({other.node for other in runner.executor.pool.calls()} - {runner.name})
-        return Wait(what="waits for a thread of the pool", on=tuple(holders))
-    where, wait = "", Wait()
-    for frame, line in _frames(runner, call):
-        if _is_users(frame):
-            where = f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-        else:
+        return Wait(what="waits for a thread of the pool", on=_holders(runner, call))
+    if runner.state is NodeState.STUCK:
+        return Wait(what="waits for its thread, which was left behind", where=_where(runner))
+    stack = _frames(runner, call)
+    wait = Wait(what="awaits something" if call is None else "is busy in a thread")
+    for frame, _ in stack:
+        if is_engines(frame):
             wait = _look_at(frame, runner.executor.runners) or wait
-    return Wait(what=wait.what, on=wait.on, for_input=wait.for_input, where=where)
+    return dataclasses.replace(wait, where=_users_place(stack))
 
 
-def _frames(runner: NodeRunner, call: ThreadCall | None) -> Iterator[tuple[FrameType, int]]:
-    """The frames of the tick, from the outermost on."""
+def _holders(runner: NodeRunner, call: ThreadCall) -> tuple[str, ...]:
+    """The nodes that hold the tokens for which a call waits."""
+    calls = runner.executor.pool.calls()
+    return tuple(sorted({other.node for other in calls if other._held is call._limiter}))
+
+
+def _frames(runner: NodeRunner, call: ThreadCall | None) -> list[tuple[FrameType, int]]:
+    """The frames of the tick, from the outermost on; none if it has just ended."""
     if call is not None:
-        frame = sys._current_frames().get(call.thread or 0)
-        stack: list[tuple[FrameType, int]] = []
-        while frame is not None and frame.f_code is not ThreadCall.work.__code__:
-            stack.append((frame, frame.f_lineno))
-            frame = frame.f_back
-        yield from reversed(stack)
-        return
-    task = runner.task
-    begun = False
-    for frame, line in () if task is None else task.iter_await_frames():
-        if begun:
-            yield frame, line
-        begun = begun or frame.f_code is Ticker.on_loop.__code__
+        return _frames_of_call(call)
+    frames = [] if runner.task is None else list(frames_of(runner.task))
+    for depth, (frame, _) in enumerate(frames, 1):
+        if frame.f_code is Ticker.on_loop.__code__:
+            return frames[depth:]
+    return []
 
 
-def _is_users(frame: FrameType) -> bool:
-    module = str(frame.f_globals.get("__name__", ""))
-    ours = module.partition(".")[0] in ("trio", "outcome", "horus_trio")
-    return not ours or module.startswith("horus_trio.cli.")
+def _frames_of_call(call: ThreadCall) -> list[tuple[FrameType, int]]:
+    stack: list[tuple[FrameType, int]] = []
+    frame = sys._current_frames().get(call.thread or 0)
+    while frame is not None:
+        if frame.f_code is ThreadCall.work.__code__:
+            return stack[::-1]
+        stack.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return []
+
+
+def _where(runner: NodeRunner) -> str:
+    """Where a hook of the node stands, on the loop or in a thread; or an empty text."""
+    stack = [] if runner.task is None else list(frames_of(runner.task))
+    for call in runner.executor.pool.calls():
+        if call.node == runner.name and not call.waits_for_thread:
+            stack += _frames_of_call(call)
+    return _users_place(stack)
+
+
+def _users_place(stack: list[tuple[FrameType, int]]) -> str:
+    return place_of([(frame, line) for frame, line in stack if not is_engines(frame)])
 
 
 def _look_at(frame: FrameType, runners: Mapping[str, NodeRunner]) -> Wait | None:
@@ -134,17 +150,14 @@ def readers_waiting(name: str, runners: Mapping[str, NodeRunner]) -> tuple[tuple
 
 def describe(runner: NodeRunner) -> str:
     """What a node is doing, as the end of a sentence about it. Any thread."""
-    state = runner.state
-    tick = runner.seat.tick
-    wait = wait_of(runner)
-    if wait is not None and tick is not None:
+    state, where = runner.state, _where(runner)
+    tick, wait = runner.seat.tick, wait_of(runner)
+    if state is not NodeState.STUCK and wait is not None and tick is not None:
         seconds = runner.executor.clock() - tick.scheduled
         return f"has been in tick {tick.seq} for {seconds:.1f} s ({wait})"
-    if state is NodeState.STUCK:
-        return "is stuck: a thread of it has been left behind"
     if state is NodeState.RUNNING:
         return "runs, and sends nothing"
-    return f"is {state.value}"
+    return f"is {state.value}, at {where}" if where else f"is {state.value}"
 
 
 def describe_silence(topic: str, runners: Mapping[str, NodeRunner]) -> str:

@@ -171,8 +171,7 @@ def _stall_advice(statistics: SchedulerStatistics) -> list[str]:
             longest[stall.where] = stall
     return [
         f"{stall.what if stall.node is None else f'node {stall.node!r}'} blocked the loop for up "
-        f"to {stall.duration:.2g} s at {stall.where}; make that code a plain def hook, or await in "
-        "it"
+        f"to {stall.duration:.2g} s at {stall.where}; {stall.advice}"
         for stall in longest.values()
     ]
 

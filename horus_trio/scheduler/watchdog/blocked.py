@@ -1,6 +1,6 @@
 """Notices that the loop is blocked, and says by whom while it happens.
 
-The loop is asked to answer again and again. No answer for `stall_after` seconds means that some
+A loop that is not asleep is asked to answer again and again. No answer for `stall_after` seconds means that some
 code does not come back to it. If this thread itself did not run meanwhile, either the process was
 suspended, or some code held the interpreter's lock: then this thread has waited for the lock again
 and again, once in each switch interval, and the kernel has counted that.
@@ -9,12 +9,13 @@ and again, once in each switch interval, and the kernel has counted that.
 from __future__ import annotations
 
 import collections
-import os
 import resource
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import trio
 
@@ -22,13 +23,18 @@ from ...logs import OffLoopLogger
 from .culprit import Culprit, who_runs
 from .thread import Duty
 
-__all__ = ["BlockedLoop", "Stall"]
+__all__ = ["LOOK_EVERY", "BlockedLoop", "Stall"]
+
+LOOK_EVERY = 0.125
+"""Seconds between two questions to the loop, at most."""
 
 LOCK_WAITS = 10
 """Waits of this thread in a pause from which on it was waiting for the interpreter's lock."""
 
 KEPT = 16
 """Stalls that are remembered; all are counted."""
+
+LOCK_ADVICE = "C code has to release that lock while it computes or waits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +44,16 @@ class Stall:
     Attributes:
         node: Name of the node whose code blocked it, or None.
         what: Such as ``tick 12``, or ``the process was suspended``.
-        where: File, line and function, as it was first seen; empty if nothing blocked it.
+        where: File, line and function, as it was first seen; empty if that is not known.
         duration: Seconds; still rising while it lasts.
+        advice: What to do about it; empty if nobody blocked it.
     """
 
     node: str | None
     what: str
     where: str
     duration: float
+    advice: str = ""
 
 
 class BlockedLoop(Duty):
@@ -58,20 +66,25 @@ class BlockedLoop(Duty):
     Attributes:
         count: Stalls so far.
         stalls: The latest of them.
+        suspect: Asked who has held the interpreter's lock for so many seconds until now, where no
+            stack tells it; the flag says whether it was code on the loop, probably.
     """
 
     def __init__(self, stall_after: float, log: OffLoopLogger) -> None:
         self.count: int = 0
         self.stalls: collections.deque[Stall] = collections.deque(maxlen=KEPT)
+        self.suspect: Callable[[float, bool], Culprit | None] = lambda seconds, on_loop: None
         self._stall_after = stall_after
         self._log = log
-        self._interval = min(0.125, stall_after / 4)
+        self._interval = min(LOOK_EVERY, stall_after / 4)
         self._token = trio.lowlevel.current_trio_token()
         self._thread = threading.get_ident()
+        self._loops_waits = _WaitsOf(threading.get_native_id())
         self._answered = True
         self._asked = self._looked = time.monotonic()
         self._waits = 0
         self._culprit: Culprit | None = None
+        self._seen: dict[tuple[str | None, str], Culprit] = {}
         self._next_report = stall_after
 
     @property
@@ -90,45 +103,75 @@ class BlockedLoop(Duty):
 
     def look(self, now: float) -> float:
         slept, self._looked = now - self._looked, now
-        waits, self._waits = _waits_of_this_thread() - self._waits, _waits_of_this_thread()
+        before, self._waits = self._waits, _waits_of_this_thread()
+        waits, loops_waits = self._waits - before, self._loops_waits.since_last()
         if slept > self._interval + self._stall_after:
-            self._stood_still(slept, waits)
+            if waits < min(LOCK_WAITS, slept / sys.getswitchinterval() / 2):
+                self._was_suspended(slept)
+            else:
+                self._lock_was_held(slept, on_loop=loops_waits < waits / 2)
             self._asked = now
-        if self._answered:
+        if self._answered or _is_asleep(self._thread):
             self._recover(now)
-            self._answered = False
             self._asked = now
             self._next_report = self._stall_after
-            try:
-                self._token.run_sync_soon(self._answer)
-            except trio.RunFinishedError:
-                self._answered = True
-        elif now - self._asked >= self._next_report:
-            self._next_report *= 2
-            self._report(now - self._asked)
+            self._answered = True
+            if not _is_asleep(self._thread):
+                self._ask()
+        else:
+            self._watch(now - self._asked)
         return now + self._interval
+
+    def _ask(self) -> None:
+        self._answered = False
+        try:
+            self._token.run_sync_soon(self._answer)
+        except trio.RunFinishedError:
+            self._answered = True
 
     def _answer(self) -> None:
         self._answered = True
 
-    def _report(self, seconds: float) -> None:
+    def _watch(self, seconds: float) -> None:
+        """The loop has not answered for so many seconds."""
         culprit = who_runs(self._thread)
-        if culprit is None:
-            return
+        if culprit is not None and not culprit.is_idle:
+            self._seen[culprit.node, culprit.what] = culprit
+        if seconds >= self._next_report and self._seen:
+            self._next_report *= 2
+            self._report(self._sum_up(), seconds)
+
+    def _sum_up(self) -> Culprit:
+        """Whom the latest looks have seen: one that blocks, or several that take turns."""
+        seen, self._seen = list(self._seen.values()), {}
+        if len(seen) == 1:
+            return seen[0]
+        names = ", ".join(map(str, seen[:4]))
+        more = f" and {len(seen) - 4} more" if len(seen) > 4 else ""
+        return Culprit(
+            node=None,
+            what=f"several in turn, such as {names}{more}",
+            stack=seen[-1].stack,
+            advice="there is more to do than time: lower rates, or move computations into "
+            "threads or processes",
+        )
+
+    def _report(self, culprit: Culprit, seconds: float) -> None:
         if self._culprit is None:
             self._culprit = culprit
             self._count(culprit, seconds)
         else:
             self._lasts(seconds)
         self._log.error(
-            "the loop has been blocked for %.1f s by %s: no other node runs; make that code a "
-            "plain `def` hook, which gets a thread, or await in it\n%s",
+            "the loop has been blocked for %.1f s by %s, and meanwhile no async code runs; %s\n%s",
             seconds,
             culprit,
+            culprit.advice,
             culprit.stack.rstrip(),
         )
 
     def _recover(self, now: float) -> None:
+        self._seen.clear()
         if self._culprit is not None:
             self._lasts(now - self._asked)
             self._log.warning(
@@ -136,48 +179,47 @@ class BlockedLoop(Duty):
             )
             self._culprit = None
 
-    def _stood_still(self, seconds: float, waits: int) -> None:
-        """Not even this thread ran."""
-        if waits < LOCK_WAITS:
-            what = "the process stood still"
-            self._count(Culprit(node=None, what=what, where="", stack=""), seconds)
-            self._log.warning(
-                "the process stood still for %.1f s: it was suspended, or the machine had no time "
-                "for it; rates go on along their old grid",
-                seconds,
-            )
-            return
-        culprit = who_runs(self._thread)
-        if culprit is None or _is_waiting(culprit):
-            culprit = self._suspect()
-        self._count(culprit, seconds)
-        self._log.error(
-            "no other thread ran for %.1f s, for the interpreter's lock was held, last seen in %s; "
-            "C code should release that lock while it waits\n%s",
+    def _was_suspended(self, seconds: float) -> None:
+        """Not even this thread ran, and it did not wait for any other."""
+        self._count(Culprit(node=None, what="the process stood still", advice=""), seconds)
+        self._log.warning(
+            "the process stood still for %.1f s: it was suspended, or the machine had no time for "
+            "it; rates go on along their old grid",
             seconds,
-            culprit,
-            culprit.stack.rstrip(),
         )
 
-    def _suspect(self) -> Culprit:
-        """Of the other threads with a node's code, the first; perhaps it was another one."""
-        for thread in sys._current_frames():
-            culprit = None if thread == self._thread else who_runs(thread)
-            if culprit is not None and culprit.node is not None:
-                return culprit
-        return Culprit(node=None, what="some thread", where="an unknown place", stack="")
+    def _lock_was_held(self, seconds: float, on_loop: bool) -> None:
+        """Not even this thread ran: it waited for the interpreter's lock."""
+        culprit = who_runs(self._thread) if on_loop else None
+        if culprit is None or culprit.is_idle:
+            culprit = self.suspect(seconds - self._interval, on_loop)
+        if culprit is None:
+            culprit = Culprit(node=None, what="a thread that is not known")
+        culprit = replace(culprit, advice=LOCK_ADVICE)
+        self._count(culprit, seconds)
+        self._log.error(
+            "no Python code ran for %.1f s: the interpreter's lock was held, it seems, by %s; "
+            "%s\n%s",
+            seconds,
+            culprit,
+            culprit.advice,
+            culprit.stack.rstrip(),
+        )
 
     def _count(self, culprit: Culprit, seconds: float) -> None:
         self.count += 1
         self.stalls.append(
-            Stall(node=culprit.node, what=culprit.what, where=culprit.where, duration=seconds)
+            Stall(
+                node=culprit.node,
+                what=culprit.what,
+                where=culprit.where,
+                duration=seconds,
+                advice=culprit.advice,
+            )
         )
 
     def _lasts(self, seconds: float) -> None:
-        latest = self.stalls[-1]
-        self.stalls[-1] = Stall(
-            node=latest.node, what=latest.what, where=latest.where, duration=seconds
-        )
+        self.stalls[-1] = replace(self.stalls[-1], duration=seconds)
 
 
 def _waits_of_this_thread() -> int:
@@ -186,6 +228,29 @@ def _waits_of_this_thread() -> int:
     return resource.getrusage(this_thread).ru_nvcsw
 
 
-def _is_waiting(culprit: Culprit) -> bool:
-    """Whether the loop's thread is in Trio's own waiting, and so in nobody's code."""
-    return culprit.node is None and f"{os.sep}trio{os.sep}_core{os.sep}" in culprit.where
+def _is_asleep(thread: int) -> bool:
+    """Whether the loop of a thread waits for something to do: so it need not be woken and asked."""
+    frame = sys._current_frames().get(thread)
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("trio._core._io_")
+
+
+class _WaitsOf:
+    """How often a thread goes to sleep in the kernel; never, where that is not to be known.
+
+    Arguments:
+        thread: The kernel's number of it.
+    """
+
+    def __init__(self, thread: int) -> None:
+        self._status = Path(f"/proc/self/task/{thread}/status")
+        self._total = 0
+
+    def since_last(self) -> int:
+        """So often since it was last asked."""
+        before = self._total
+        try:
+            _, _, rest = self._status.read_text().partition("\nvoluntary_ctxt_switches:")
+        except OSError:
+            return 0
+        self._total = int(rest.split(maxsplit=1)[0]) if rest else 0
+        return self._total - before

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import CodeType, FrameType
-from typing import Any
+from types import FrameType
 
-from ...executor import attribution
+from ...executor import TASK_ADVICE, Owner, is_engines, owner_of, place_of
 
-__all__ = ["Culprit", "place_of", "text_of", "who_runs"]
+__all__ = ["Culprit", "text_of", "who_runs"]
 
-FRAMES_SHOWN = 12
+INNER, OUTER = 8, 4
+"""So many frames are shown of a stack's ends; those between them are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,56 +27,63 @@ class Culprit:
     Attributes:
         node: Name of the node whose code it is, or None.
         what: Such as ``tick 12``, or ``code of no node``.
-        where: File, line and function of the innermost frame.
+        where: File, line and function; empty if that is not known.
         stack: The frames of that code as text, the innermost last.
+        advice: What to do if it blocks the loop.
+        is_idle: Whether it is the engine's or Trio's own code, which waits or is about to.
     """
 
     node: str | None
     what: str
-    where: str
-    stack: str
+    where: str = ""
+    stack: str = ""
+    advice: str = TASK_ADVICE
+    is_idle: bool = False
 
     def __str__(self) -> str:
         owner = self.what if self.node is None else f"node {self.node!r} ({self.what})"
-        return f"{owner} at {self.where}"
+        return f"{owner} at {self.where}" if self.where else owner
 
 
 def who_runs(thread: int) -> Culprit | None:
     """Whose code the thread of that identifier is in now; None: there is no such thread."""
-    innermost = sys._current_frames().get(thread)
-    if innermost is None:
-        return None
     frames: list[FrameType] = []
-    frame: FrameType | None = innermost
+    owner: Owner | None = None
+    frame: FrameType | None = sys._current_frames().get(thread)
+    if frame is None:
+        return None
     while frame is not None:
-        owner = _OWNERS.get(frame.f_code)
+        owner = owner_of(frame)
         if owner is not None:
-            node, what = owner(frame.f_locals)
-            return Culprit(
-                node=node,
-                what=what,
-                where=place_of(frames[0] if frames else frame),
-                stack=text_of(frames or [frame]),
-            )
+            frames = frames or [frame]
+            break
         frames.append(frame)
         frame = frame.f_back
+    stack = [(frame, frame.f_lineno) for frame in reversed(frames)]
+    if owner is None:
+        owner = Owner(node=None, what="code of no node", advice=TASK_ADVICE)
     return Culprit(
-        node=None, what="code of no node", where=place_of(innermost), stack=text_of(frames)
+        node=owner.node,
+        what=owner.what,
+        where=place_of(stack),
+        stack=text_of(stack),
+        advice=owner.advice,
+        is_idle=owner.node is None and is_engines(frames[0]),
     )
 
 
-def place_of(frame: FrameType) -> str:
-    """File, line and function of a frame."""
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-
-
-def text_of(frames: list[FrameType]) -> str:
-    """Frames, the innermost first, as the text of a traceback; the outermost are left out."""
-    shown = [
-        traceback.FrameSummary(f.f_code.co_filename, f.f_lineno, f.f_code.co_name)
-        for f in reversed(frames[:FRAMES_SHOWN])
+def text_of(stack: Sequence[tuple[FrameType, int]]) -> str:
+    """Frames with their lines, the outermost first, as the text of a traceback."""
+    summary = [
+        traceback.FrameSummary(f.f_code.co_filename, line, f.f_code.co_name) for f, line in stack
     ]
-    return "".join(traceback.StackSummary.from_list(shown).format())
-
-
-_OWNERS: dict[CodeType, Callable[[dict[str, Any]], tuple[str | None, str]]] = attribution()
+    left_out = len(summary) - INNER - OUTER
+    if left_out <= 0:
+        return "".join(traceback.format_list(summary))
+    return "".join(
+        [
+            *traceback.format_list(summary[:OUTER]),
+            f"  [{left_out} more]\n",
+            *traceback.format_list(summary[-INNER:]),
+        ]
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import trio
 
-from ...executor import AsyncIOExecutor, describe_silence, wait_of
+from ...executor import AsyncIOExecutor, describe_silence, frames_of, is_engines, wait_of
 from ...health import NodeState
 
 if TYPE_CHECKING:
@@ -67,25 +67,25 @@ def _nodes(executor: AsyncIOExecutor) -> Iterator[str]:
     width = max(map(len, runners), default=0)
     now = executor.clock()
     for name, runner in runners.items():
-        text = f"  {name:<{width}}  {runner.state.value}"
-        tick, wait = runner.seat.tick, wait_of(runner)
-        if runner.state is NodeState.WAITING_FOR_INPUT:
+        state, phase, tick, wait = runner.state, runner.phase, runner.seat.tick, wait_of(runner)
+        text = state.value
+        if state is NodeState.WAITING_FOR_INPUT:
             topic = runner.seat.waiting_for
             text += f" from topic {topic!r}"
             if topic is not None:
                 text += f": {describe_silence(topic, runners)}"
         elif wait is not None and tick is not None:
-            text += f", in tick {tick.seq} since {now - tick.scheduled:.1f} s: {wait}"
-        elif runner.state is not NodeState.RUNNING:
-            text += f" ({runner.phase})"
-        yield text
+            text += f", in tick {tick.seq} for {now - tick.scheduled:.1f} s: {wait}"
+        elif state is not NodeState.RUNNING:
+            text = phase if phase.startswith(text) else f"{text} ({phase})"
+        yield f"  {name:<{width}}  {text}"
 
 
 def _pool(executor: AsyncIOExecutor) -> Iterator[str]:
     pool = executor.pool.statistics()
     yield f"  pool: {pool.borrowed} of {pool.tokens:g} tokens are taken"
     if pool.waiting_nodes:
-        yield f"  pool: {', '.join(pool.waiting_nodes)} wait for one"
+        yield f"  pool: waiting for a token: {', '.join(pool.waiting_nodes)}"
     for thread in pool.abandoned:
         yield f"  left behind {thread.age:.1f} s ago: {thread.node}.{thread.call}"
 
@@ -93,9 +93,12 @@ def _pool(executor: AsyncIOExecutor) -> Iterator[str]:
 def _tasks(
     task: trio.lowlevel.Task, names: Mapping[trio.lowlevel.Task, str], depth: int
 ) -> Iterator[str]:
-    indent = "  " * depth
-    yield f"{indent}{names.get(task, task.name)}"
-    yield from _stack(task.iter_await_frames(), f"{indent}  ")
+    indent, name = "  " * depth, names.get(task, task.name)
+    if getattr(task.coro, "cr_running", False):
+        yield f"{indent}{name}, running now: see its thread"
+    else:
+        yield f"{indent}{name}"
+        yield from _stack(frames_of(task), f"{indent}  ")
     for nursery in list(task.child_nurseries):
         for child in _children(nursery):
             yield from _tasks(child, names, depth + 1)
@@ -113,9 +116,9 @@ def _children(nursery: trio.Nursery) -> list[trio.lowlevel.Task]:
 def _threads() -> Iterator[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
-        if ident == threading.get_ident():
-            continue
         stack = list(_stack(reversed(list(traceback.walk_stack(frame))), "    "))
+        if ident == threading.get_ident() and not stack:
+            continue  # it does nothing but this
         idle = "" if stack else ", idle"
         yield f"  {names.get(ident, ident)}{idle}"
         yield from stack
@@ -131,7 +134,7 @@ def _stack(frames: Iterable[tuple[FrameType, int]], indent: str) -> Iterator[str
             continue
         file, function = frame.f_code.co_filename, frame.f_code.co_name
         source = linecache.getline(file, line).strip()
-        is_ours = module.startswith("horus_trio.") and not module.startswith("horus_trio.cli.")
+        is_ours = is_engines(frame)
         (ours if is_ours else users).append(f"{indent}{file}:{line} in {function}: {source}")
     yield from users or ours[-1:]
 
@@ -146,4 +149,11 @@ _PLUMBING = (
     "_pytest",
     "pluggy",
 )
-_IDLING = ("horus_trio.logs", "horus_trio.executor.threads", f"{__package__}.thread")
+_IDLING = (
+    "horus_trio.logs",
+    "horus_trio.executor.threads",
+    "horus_trio.scheduler.run",
+    "horus_trio.scheduler.scheduler",
+    f"{__package__}.thread",
+    __name__,
+)

@@ -6,6 +6,7 @@ and ``WATCHDOG=1`` only while the robot makes progress: systemd restarts one tha
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
 import os
@@ -46,6 +47,7 @@ class Notifier(Duty):
         self._beat_every = _watchdog_interval(environment)
         self._next_beat = self._next_status = math.inf
         self._obstacle = ""
+        self._unsent: collections.deque[str] = collections.deque()
 
     @property
     def is_asked(self) -> bool:
@@ -54,7 +56,7 @@ class Notifier(Duty):
 
     def ready(self) -> None:
         """Every node is initialised. Any thread."""
-        self._send("READY=1")
+        self._send_surely("READY=1")
         if self._socket is not None:
             self._next_status = 0.0
             if self._beat_every is not None:
@@ -63,7 +65,7 @@ class Notifier(Duty):
     def stopping(self, reason: str) -> None:
         """The stop has begun. Any thread."""
         self._next_status = math.inf
-        self._send(f"STOPPING=1\nSTATUS={_line(f'stopping: {reason}')}")
+        self._send_surely(f"STOPPING=1\nSTATUS={_line(f'stopping: {reason}')}")
 
     def close(self) -> None:
         """The run is over. Idempotent."""
@@ -73,6 +75,8 @@ class Notifier(Duty):
             self._socket = None
 
     def look(self, now: float) -> float:
+        while self._unsent and self._send(self._unsent[0]):
+            self._unsent.popleft()
         if self._beat_every is not None and now >= self._next_beat:
             self._next_beat = now + self._beat_every
             obstacle = self._progress()
@@ -87,10 +91,21 @@ class Notifier(Duty):
                 self._send(f"STATUS={_line(self._status())}")
         return min(self._next_beat, self._next_status)
 
-    def _send(self, text: str) -> None:
+    def _send_surely(self, text: str) -> None:
+        """Send it, if need be later: systemd acts on it."""
+        if not self._send(text):
+            self._unsent.append(text)
+
+    def _send(self, text: str) -> bool:
+        """Send it; returns False if there is no room for it now."""
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # nobody listens, or is slow: the robot goes on
+            try:
                 self._socket.sendto(text.encode(), self._address)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True  # nobody listens: the robot goes on
+        return True
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

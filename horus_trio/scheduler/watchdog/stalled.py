@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from ...executor import NodeRunner, readers_waiting, wait_of
-from ...logs import OffLoopLogger
+from ...executor import NodeRunner, Wait, readers_waiting, wait_of
+from ...logs import OffLoopLogger, Throttle
+from .blocked import LOOK_EVERY as ASKED_EVERY
 from .blocked import BlockedLoop
+from .culprit import Culprit
+from .holder import who_held_the_lock
 from .thread import Duty
 
 __all__ = ["StalledNodes", "stall_limit"]
@@ -27,6 +30,8 @@ def stall_limit(period: float) -> float:
 class StalledNodes(Duty):
     """Reports each stalled tick once, and again whenever it has lasted twice as long.
 
+    A node whose every tick takes too long is reported once in ten seconds.
+
     Arguments:
         runners: The nodes, by name.
         clock: Seconds of the run, in any thread.
@@ -34,7 +39,7 @@ class StalledNodes(Duty):
         log: Is told.
 
     Attributes:
-        names: The nodes that are stalled now, with the seconds their tick is in flight.
+        names: The nodes that are stalled now, with the seconds for which they have been.
     """
 
     def __init__(
@@ -48,51 +53,104 @@ class StalledNodes(Duty):
         self._runners = runners
         self._clock = clock
         self._blocked = blocked
+        blocked.suspect = self._suspect
         self._stalls = 0
-        self._since = -math.inf
+        self._stood = False
         self._log = log
         self._next = 0.0
-        self._reports: dict[str, tuple[int, float]] = {}
+        self._looked = -math.inf
+        self._records: dict[str, _Record] = {}
 
     def look(self, now: float) -> float:
-        if now >= self._next:
-            self._next = now + LOOK_EVERY
-            if self._blocked.is_blocked or self._blocked.count != self._stalls:
-                # No node could go on: nobody but the one that blocked the loop is to blame.
-                self._stalls = self._blocked.count
-                self._since = self._clock()
+        if now < self._next:
+            return self._next
+        self._next = now + LOOK_EVERY
+        blocked, clock = self._blocked, self._clock()
+        stood, self._stood = self._stood, blocked.is_blocked or blocked.count != self._stalls
+        if stood or self._stood:
+            # No node could go on: nobody but the one that blocked the loop is to blame.
+            self._stalls = blocked.count
+            for record in self._records.values():
+                record.since = clock
+            self.names = {}
+        elif blocked.blocked_for < 2 * ASKED_EVERY:  # else it may be blocked: that is seen later
             self.names = {
                 name: seconds
                 for name, runner in tuple(self._runners.items())
-                if (seconds := self._judge(runner)) > 0.0
+                if (seconds := self._judge(runner, clock)) > 0.0
             }
-            self._reports = {k: v for k, v in self._reports.items() if k in self.names}
+            self._records = {k: v for k, v in self._records.items() if k in self._runners}
+            self._looked = clock
         return self._next
 
-    def _judge(self, runner: NodeRunner) -> float:
+    def _judge(self, runner: NodeRunner, clock: float) -> float:
         """Seconds for which a stalled node's tick has been in flight; 0.0: it has not stalled."""
         tick = runner.seat.tick
         if tick is None or not runner.mailbox.busy or runner.ledger.in_flight == 0:
             return 0.0  # a tick whose thread was left behind is settled, and was reported then
+        record = self._records.get(runner.name)
+        if record is None:
+            record = self._records[runner.name] = _Record()
+        if record.seq != tick.seq:
+            # It may have waited for its turn: at the latest look it was not in this tick.
+            record.begin(tick.seq, max(tick.scheduled, self._looked))
+        if runner.seat.waiting_for is not None:
+            record.since = clock
+            return 0.0
         limit = stall_limit(runner.seat.period)
-        seconds = self._clock() - max(tick.scheduled, self._since)
-        if seconds <= limit or runner.seat.waiting_for is not None:
+        seconds = clock - record.since
+        if seconds <= limit:
             return 0.0
         wait = wait_of(runner)
         if wait is None or wait.for_input:
+            record.since = clock
             return 0.0
-        seq, due = self._reports.get(runner.name, (0, 0.0))
-        if seq != tick.seq or seconds >= due:
-            self._reports[runner.name] = tick.seq, 2 * seconds
-            waiting = readers_waiting(runner.name, self._runners)
-            readers = ", ".join(f"{name!r} (for topic {topic!r})" for name, topic in waiting)
-            self._log.warning(
-                "node %r has been in tick %d for %.1f s, more than %g s: it %s%s",
-                runner.name,
-                tick.seq,
-                seconds,
-                limit,
-                wait,
-                f"; waiting for it: {readers}" if readers else "",
-            )
+        if record.is_due(seconds, clock):
+            self._report(runner, tick.seq, seconds, limit, wait)
         return seconds
+
+    def _report(
+        self, runner: NodeRunner, seq: int, seconds: float, limit: float, wait: Wait
+    ) -> None:
+        waiting = readers_waiting(runner.name, self._runners)
+        readers = ", ".join(f"{name!r} (for topic {topic!r})" for name, topic in waiting)
+        self._log.warning(
+            "node %r has been in tick %d for %.1f s, more than %g s: it %s%s",
+            runner.name,
+            seq,
+            seconds,
+            limit,
+            wait,
+            f"; waiting for it: {readers}" if readers else "",
+        )
+
+    def _suspect(self, seconds: float, on_loop: bool) -> Culprit | None:
+        return who_held_the_lock(self._runners, seconds, on_loop, self._clock())
+
+
+class _Record:
+    """One node's tick in flight.
+
+    Attributes:
+        seq: Its number.
+        since: When it began, or was last seen waiting for input, or the loop was last blocked.
+    """
+
+    __slots__ = ("_due", "_throttle", "seq", "since")
+
+    def __init__(self) -> None:
+        self.seq: int = 0
+        self.since: float = math.inf
+        self._due = 0.0
+        self._throttle = Throttle()
+
+    def begin(self, seq: int, since: float) -> None:
+        """Another tick."""
+        self.seq, self.since, self._due = seq, since, 0.0
+
+    def is_due(self, seconds: float, now: float) -> bool:
+        """Whether it is to be reported now, having lasted for so many seconds."""
+        if seconds < self._due or (not self._due and self._throttle.admit(now, "a stalled tick") is None):
+            return False
+        self._due = 2 * seconds
+        return True

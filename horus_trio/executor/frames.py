@@ -1,0 +1,58 @@
+"""Whose code a frame is: the engine's, a library's, or the user's own.
+
+Frames are looked at from other threads, while the code they belong to may run on. So whatever is
+read here may be a moment old, and a task that ends meanwhile just has no more frames.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import trio
+
+__all__ = ["frames_of", "is_engines", "place_of"]
+
+
+def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
+    """The frames of a task with their lines, from the outermost on; any thread."""
+    frames = task.iter_await_frames()
+    while True:
+        try:
+            frame, line = next(frames)
+        except (StopIteration, AttributeError, TypeError):  # it went on while it was looked at
+            return
+        yield frame, line
+
+
+def is_engines(frame: FrameType) -> bool:
+    """Whether it is a frame of Trio or of this package, demonstrations excepted."""
+    module = str(frame.f_globals.get("__name__", ""))
+    ours = module.partition(".")[0] in ("trio", "outcome", "horus_trio")
+    return ours and not module.startswith("horus_trio.cli.")
+
+
+def place_of(frames: Sequence[tuple[FrameType, int]]) -> str:
+    """File, line and function of the innermost frame of the user's own, the outermost first.
+
+    A user looks for a line of his own, not for one of the library that he has called. Where there
+    is none, it is the innermost frame of all; of no frames, the empty text.
+    """
+    for frame, line in reversed(frames):
+        if not is_engines(frame) and not _is_librarys(frame.f_code.co_filename):
+            return _text(frame, line)
+    return _text(*frames[-1]) if frames else ""
+
+
+def _text(frame: FrameType, line: int) -> str:
+    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+
+
+def _is_librarys(file: str) -> bool:
+    return file.startswith(_LIBRARY) or any(folder in file for folder in _INSTALLED)
+
+
+_LIBRARY = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))

@@ -1,0 +1,377 @@
+"""The watchdog's parts, with instants that the test chooses; whole robots are in G12's module."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import queue
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from children import line_of
+from trio.testing import MockClock
+
+from horus_trio import Node, Scheduler
+from horus_trio.executor import AsyncIOExecutor, open_executor
+from horus_trio.logs import OffLoopLogger
+from horus_trio.scheduler.watchdog.blocked import BlockedLoop
+from horus_trio.scheduler.watchdog.culprit import who_runs
+from horus_trio.scheduler.watchdog.stalled import StalledNodes, stall_limit
+from horus_trio.scheduler.watchdog.stops import LateStop
+from horus_trio.scheduler.watchdog.thread import Duty, Watchdog
+
+HERE = Path(__file__)
+
+
+def log() -> OffLoopLogger:
+    """Outside a run it handles records at once."""
+    return OffLoopLogger(logging.getLogger("horus_trio"))
+
+
+async def well(node: Node) -> None:
+    pass
+
+
+# A stop that does not get through
+
+
+class Calls:
+    def __init__(self, within: float) -> None:
+        self.made: list[str] = []
+        self.late = LateStop(within, self.made.append, lambda: self.made.append("endless"))
+
+
+def test_nothing_is_late_before_a_stop_is_asked_for() -> None:
+    calls = Calls(10.0)
+    assert calls.late.look(0.0) == math.inf
+    assert calls.late.look(1e6) == math.inf
+    assert calls.made == []
+
+
+def test_a_stop_that_the_loop_hears_of_has_its_time_limit_and_some_patience() -> None:
+    calls = Calls(10.0)
+    calls.late.asked()
+    assert calls.late.look(100.0) == pytest.approx(100.1)
+    calls.late.begun()
+    assert calls.late.look(100.05) == 111.5
+    assert calls.late.look(111.4) == 111.5
+    assert calls.made == []
+    assert calls.late.look(111.5) == math.inf
+    assert calls.made == ["endless"]
+    calls.late.asked()
+    calls.late.forced()
+    calls.late.look(1e6)
+    assert calls.made == ["endless"]
+
+
+def test_a_stop_of_which_the_loop_does_not_hear_makes_the_robot_safe() -> None:
+    calls = Calls(10.0)
+    calls.late.asked()
+    calls.late.look(0.0)
+    calls.late.look(0.05)
+    assert calls.made == []
+    calls.late.look(0.1)
+    assert calls.made == ["a stop does not get through: the loop is blocked"]
+    calls.late.look(0.2)
+    assert len(calls.made) == 1
+
+
+def test_a_forced_stop_has_only_the_patience() -> None:
+    calls = Calls(10.0)
+    calls.late.begun()
+    calls.late.look(0.0)
+    calls.late.forced()
+    assert calls.late.look(3.0) == 4.5
+    calls.late.look(4.5)
+    assert calls.made == ["endless"]
+
+
+# A blocked loop
+
+
+async def in_thread(function: Callable[[], object]) -> None:
+    """Call it in a thread, and block the loop meanwhile."""
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+async def test_the_loop_is_asked_and_reported_with_the_line_that_blocks_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    blocked = BlockedLoop(0.5, log())
+    start = time.monotonic()
+
+    def look() -> None:
+        for eighths in range(20):
+            blocked.look(start + eighths / 8)
+
+    await in_thread(look)
+    reports = [record.getMessage() for record in caplog.records]
+    pattern = rf"blocked for (.*) s by code of no node at {HERE}:\d+ in in_thread, and"
+    assert [re.findall(pattern, text) for text in reports] == [["0.5"], ["1.0"], ["2.0"]]
+    assert blocked.count == 1
+    assert [stall.duration for stall in blocked.stalls] == [2.0]
+    await trio.lowlevel.checkpoint()  # it answers
+    await trio.lowlevel.checkpoint()
+    assert blocked.blocked_for == 0.0
+    blocked.look(start + 20 / 8)
+    assert "the loop goes on: code of no node" in caplog.records[-1].getMessage()
+    assert caplog.records[-1].getMessage().endswith("had blocked it for 2.5 s")
+    assert [stall.duration for stall in blocked.stalls] == [2.5]
+
+
+async def test_a_loop_that_answers_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    blocked = BlockedLoop(0.5, log())
+    start = time.monotonic()
+    for eighths in range(30):
+        await trio.to_thread.run_sync(blocked.look, start + eighths / 8)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+    assert blocked.count == 0
+    assert caplog.records == []
+
+
+async def test_a_watchdog_that_did_not_run_either_blames_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    blocked = BlockedLoop(0.5, log())
+    await in_thread(lambda: blocked.look(time.monotonic() + 3.0))
+    (stall,) = blocked.stalls
+    assert (stall.node, stall.what, stall.where) == (None, "the process stood still", "")
+    assert stall.duration == pytest.approx(3.0, abs=0.5)
+    assert "stood still for 3.0 s" in caplog.records[0].getMessage()
+
+
+def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> None:
+    gate: queue.Queue[None] = queue.Queue()
+
+    def dive(depth: int) -> None:
+        if depth:
+            dive(depth - 1)
+        else:
+            gate.get()  # waits here
+
+    thread = threading.Thread(target=dive, args=(30,))
+    thread.start()
+    try:
+        culprit = None
+        while culprit is None or "queue.py" not in culprit.stack:
+            assert thread.ident is not None
+            culprit = who_runs(thread.ident)
+            time.sleep(0.001)
+    finally:
+        gate.put(None)
+        thread.join()
+    assert str(culprit) == f"code of no node at {HERE}:{line_of(HERE, '# waits here')} in dive"
+    assert "in _bootstrap\n" in culprit.stack
+    assert " more]\n" in culprit.stack
+    assert who_runs(-1) is None
+
+
+# Nodes that stall
+
+
+@pytest.mark.parametrize(
+    ("period", "limit"), [(0.0, 1.0), (0.01, 1.0), (0.2, 1.0), (0.5, 2.5), (60.0, 300.0)]
+)
+def test_a_tick_may_take_five_periods_and_a_second(period: float, limit: float) -> None:
+    assert stall_limit(period) == limit
+
+
+class Bench:
+    """Judges the nodes of an executor at instants of its own."""
+
+    def __init__(self, executor: AsyncIOExecutor) -> None:
+        self.now = 0.0
+        self.nodes = StalledNodes(
+            executor.runners, lambda: self.now, BlockedLoop(0.5, log()), log()
+        )
+
+    def look(self, now: float) -> dict[str, float]:
+        self.now = now
+        self.nodes.look(now)
+        return self.nodes.names
+
+
+async def started(executor: AsyncIOExecutor, node: Node, **options: Any) -> None:
+    await executor.spawn_node(node, **options)
+    executor.tick(node)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def for_ever(node: Node) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_stalled_tick_is_reported_again_when_it_has_lasted_twice_as_long(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        await started(executor, Node("arm", tick=for_ever))
+        found = [bench.look(half / 2) for half in range(20)]
+    assert found[:3] == [{}, {}, {}]
+    assert found[3:] == [{"arm": half / 2} for half in range(3, 20)]
+    seconds = [record.getMessage().split()[8] for record in caplog.records]
+    assert seconds == ["1.5", "3.0", "6.0"]
+
+
+async def test_a_tick_that_waited_for_its_turn_has_not_stalled_yet(
+    autojump_clock: MockClock,
+) -> None:
+    """It was due long ago, and began after the latest look."""
+    gate = trio.Event()
+
+    async def tick(node: Node) -> None:
+        if not gate.is_set():
+            await gate.wait()
+        else:
+            await trio.sleep_forever()
+
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        node = Node("arm", tick=tick)
+        await started(executor, node)
+        executor.tick(node)  # waits, since 0.0
+        assert bench.look(0.0) == {}
+        assert bench.look(30.0) == {"arm": 30.0}
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert bench.look(31.0) == {}
+        assert bench.look(31.5) == {"arm": 1.5}
+
+
+async def test_a_tick_that_hears_something_now_and_then_has_not_stalled(
+    autojump_clock: MockClock,
+) -> None:
+    async def tick(node: Node) -> None:
+        while True:
+            await node.recv_async("scan")
+            await trio.sleep(1.0)
+
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        await started(executor, Node("mapper", tick=tick))
+        assert bench.look(0.0) == {}
+        assert bench.look(60.0) == {}
+        executor.topics.hub("scan").send(0)
+        await trio.sleep(0.5)
+        assert bench.look(61.0) == {}  # at work, since 60.0 at the earliest
+        assert bench.look(61.5) == {"mapper": 1.5}
+        await trio.sleep(1.0)
+        assert bench.look(62.0) == {}
+
+
+async def test_a_node_that_is_always_slow_is_reported_once_in_ten_seconds(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def tick(node: Node) -> None:
+        await trio.sleep(2.0)
+
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        node = Node("planner", tick=tick)
+        await executor.spawn_node(node)
+        for half in range(80):  # 20 ticks of two seconds
+            if half % 4 == 0:
+                executor.tick(node)
+                await trio.testing.wait_all_tasks_blocked()
+            bench.look(half / 2)
+            await trio.sleep(0.5)
+    assert len(caplog.records) == 4
+
+
+# The thread
+
+
+class Failing(Duty):
+    def look(self, now: float) -> float:
+        raise ValueError("a duty")
+
+
+class Counting(Duty):
+    def __init__(self) -> None:
+        self.looks: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    def look(self, now: float) -> float:
+        self.looks.put(now)
+        return math.inf
+
+
+def test_a_duty_that_fails_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    counting = Counting()
+    with Watchdog([Failing(), counting], log()) as watchdog:
+        for _ in range(3):
+            counting.looks.get(timeout=10)
+            watchdog.poke()
+        counting.looks.get(timeout=10)
+    (record,) = caplog.records
+    assert record.getMessage() == "the watchdog gives up Failing"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+
+
+def test_pokes_beyond_the_pipe_are_no_harm_and_descriptors_are_closed() -> None:
+    before = set(Path("/proc/self/fd").iterdir())
+    watchdog = Watchdog([], log())
+    for _ in range(100_000):
+        watchdog.poke()
+    with watchdog:
+        pass
+    watchdog.poke()
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_signals_are_heard_and_handed_on_to_whoever_listened_before() -> None:
+    heard: queue.SimpleQueue[int] = queue.SimpleQueue()
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    earlier = signal.set_wakeup_fd(writing)
+    handler = signal.signal(signal.SIGUSR2, lambda signum, frame: None)
+    try:
+        with Watchdog([], log(), heard.put) as watchdog:
+            watchdog.listen()
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert heard.get(timeout=10) == signal.SIGUSR2
+        assert os.read(reading, 10) == bytes([signal.SIGUSR2])
+        assert signal.set_wakeup_fd(writing) == writing  # as before
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+        signal.set_wakeup_fd(earlier)
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_there_is_no_watchdog_on_a_virtual_clock(autojump_clock: MockClock) -> None:
+    """Nothing is late in real time there, and a run has to be the same each time."""
+    threads: list[list[str]] = []
+
+    async def tick(node: Node) -> None:
+        threads.append([thread.name for thread in threading.enumerate()])
+
+    scheduler = Scheduler(10.0)
+    scheduler.add(Node("a", tick=tick))
+    await scheduler.run(0.5)
+    assert threads
+    assert not [name for names in threads for name in names if "watchdog" in name]
+
+
+async def test_the_watchdog_ends_with_its_run() -> None:
+    scheduler = Scheduler(100.0)
+    names: list[str] = []
+
+    async def tick(node: Node) -> None:
+        names.extend(thread.name for thread in threading.enumerate())
+
+    scheduler.add(Node("a", tick=tick))
+    await scheduler.run(0.05)
+    assert "horus_trio watchdog" in names
+    assert "horus_trio watchdog" not in [thread.name for thread in threading.enumerate()]
