@@ -322,7 +322,7 @@ class SafeCall(ThreadCall):
         """
         if self.abandoned_at == self.abandoned_at:
             return False
-        self.abandoned_at = self.pool.clock()
+        self.abandoned_at: float = self.pool.clock()
         self.pool.call_left_behind(self)
         return True
 

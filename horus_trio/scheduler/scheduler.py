@@ -385,11 +385,11 @@ class Scheduler:
             file: Where to; None: `sys.stderr`.
         """
         run = self._run_state
-        file = sys.stderr if file is None else file
+        target: TextIO = sys.stderr if file is None else file
         if run is None:
-            write_dump(file, f"{self.name} does not run", None, None, None)
+            write_dump(target, f"{self.name} does not run", None, None, None)
         else:
-            run.dump(file)
+            run.dump(target)
 
     def statistics(self) -> SchedulerStatistics:
         """A frozen, consistent snapshot; at any time, any thread."""

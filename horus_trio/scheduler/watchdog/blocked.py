@@ -1,9 +1,9 @@
 """Notices that the loop is blocked, and says by whom while it happens.
 
-A loop that is not asleep is asked to answer again and again. No answer for `stall_after` seconds means that some
-code does not come back to it. If this thread itself did not run meanwhile, either the process was
-suspended, or some code held the interpreter's lock: then this thread has waited for the lock again
-and again, once in each switch interval, and the kernel has counted that.
+A loop that is not asleep is asked to answer again and again. No answer for `stall_after` seconds
+means that some code does not come back to it. If this thread itself did not run meanwhile, either
+the process was suspended, or some code held the interpreter's lock: then this thread has waited for
+the lock again and again, once in each switch interval, and the kernel has counted that.
 """
 
 from __future__ import annotations
