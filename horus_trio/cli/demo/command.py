@@ -19,11 +19,12 @@ from pathlib import Path
 
 import horus_trio as horus
 
-from .console import Console
+from ..console import Console
+from ..live import View
+from .failures import CountedEvents
 from .naive import NaiveLoop, NaiveOutcome
 from .robot import Robot
 from .summary import LineTally, Summary, count_rows
-from .view import Events, View
 from .world import World, WorldError
 
 __all__ = ["add_arguments", "run"]
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
             naive_seconds = min(NAIVE_MOST, NAIVE_SHARE * options.duration)
             _introduce(console, world, naive_seconds)
             robot = Robot(world, database)
-            events = Events()
+            events = CountedEvents()
             with events.listening():
                 naive = _run_naively(robot, naive_seconds, console)
                 seconds = max(options.duration / 2, deadline - time.monotonic())
@@ -101,7 +102,7 @@ def _run_naively(robot: Robot, seconds: float, console: Console) -> NaiveOutcome
 def _run_robot(
     world: World,
     robot: Robot,
-    events: Events,
+    events: CountedEvents,
     seconds: float,
     console: Console,
     naive: NaiveOutcome,
@@ -111,7 +112,8 @@ def _run_robot(
     before = LineTally.of(robot.imu)
     world.hang_up(after=HANG_UP_AFTER * seconds, seconds=min(HANG_UP_MOST, HANG_UP_SHARE * seconds))
     error = None
-    with View(console, scheduler, events, seconds) as view:
+    title = "The same nodes in horus_trio"
+    with View(console, scheduler, events, title=title, seconds=seconds) as view:
         try:
             report: horus.RunReport = scheduler.run(seconds)
         except horus.RunFailed as failure:
