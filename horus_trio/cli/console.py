@@ -70,9 +70,7 @@ class Console:
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
         stays = "".join(f"{line}\x1b[K\n" for line in above)
         # Autowrap off while drawing: a terminal made narrower must not fold lines.
-        self._write(
-            f"\r\x1b[?25l{back}{stays}\x1b[?7l{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h"
-        )
+        self._write(f"\r\x1b[?25l{back}{stays}\x1b[?7l{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
         self._drawn = len(picture)
 
     def keep(self) -> None:

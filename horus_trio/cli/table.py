@@ -115,7 +115,7 @@ class Table:
         seconds = last.elapsed - first.elapsed
         before = next((row for row in first.nodes if row.name == node.name), None)
         if before is None or seconds <= 0:
-            return 0.0
+            return node.achieved
         return (node.ok - before.ok) / seconds
 
     def _totals(self, frame: Frame) -> str:

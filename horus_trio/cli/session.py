@@ -1,0 +1,120 @@
+"""`Session`: one ``horus-trio run``, from the target to the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import signal
+import sys
+from typing import Any, cast
+
+import horus_trio as horus
+
+from .capture import Capture
+from .console import Console
+from .control import ControlError, listening
+from .errors import FAILED
+from .events import Events
+from .failure import failures
+from .last_resort import end_process
+from .live import View
+from .overrides import apply
+from .target import load
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One ``horus-trio run``.
+
+    Arguments:
+        options: As the parser of `run` gives them.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        silent = options.json or options.quiet
+        self._console = Console(None if silent else sys.stdout, plain=options.plain)
+        self._failure: horus.RunFailed | None = None
+
+    def run(self) -> int:
+        """Run the robot and say how it went; returns the exit code."""
+        options, console = self._options, self._console
+        capture = Capture()
+        with capture.installed() if console.live else contextlib.nullcontext():
+            scheduler = load(options.target, options.name)
+            if options.name is not None:
+                scheduler._change_settings({"name": options.name})
+            apply(scheduler, options.overrides)
+            self._set_up_logging()
+            cast(Any, scheduler)._last_resort = end_process
+            events = Events()
+            scheduler.on_result(events.result)
+            view = View(
+                console,
+                scheduler,
+                events,
+                title=scheduler.name,
+                seconds=options.duration,
+                capture=capture if console.live else None,
+            )
+            with self._control(scheduler), contextlib.nullcontext() if self._silent else view:
+                report = self._run(scheduler)
+        if view.broken:
+            raise BrokenPipeError
+        code = _exit_code(report, self._failure)
+        if not view.stuck:
+            self._say(report, code)
+        return code
+
+    @property
+    def _silent(self) -> bool:
+        return bool(self._options.json or self._options.quiet)
+
+    def _run(self, scheduler: horus.Scheduler) -> horus.RunReport:
+        try:
+            return scheduler.run(self._options.duration)
+        except horus.RunFailed as failure:
+            self._failure = failure
+            report: horus.RunReport = failure.report
+            return report
+
+    def _control(self, scheduler: horus.Scheduler) -> contextlib.AbstractContextManager[object]:
+        """The socket; a robot runs without one, too."""
+        stack = contextlib.ExitStack()
+        if not self._options.no_control:
+            try:
+                stack.enter_context(listening(scheduler))
+            except ControlError as error:
+                sys.stderr.write(f"horus-trio run: nobody can look into this robot: {error}\n")
+        return stack
+
+    def _set_up_logging(self) -> None:
+        """Show what nodes and engine log, unless the program has its own mind about it."""
+        if logging.getLogger().handlers:
+            return
+        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(format=form, datefmt="%H:%M:%S", stream=sys.stderr)
+        quiet = self._options.quiet
+        logging.getLogger("horus_trio").setLevel(logging.WARNING if quiet else logging.INFO)
+
+    def _say(self, report: horus.RunReport, code: int) -> None:
+        options = self._options
+        if options.json:
+            sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
+        elif code or not options.quiet:
+            sys.stdout.write(f"{report}\n")
+        sys.stdout.flush()
+        if self._failure is not None:
+            for paragraph in failures(self._failure, whole=options.traceback):
+                sys.stderr.write(f"\n{paragraph}\n")
+
+
+def _exit_code(report: horus.RunReport, failure: horus.RunFailed | None) -> int:
+    if failure is not None or not report.ok:
+        return FAILED
+    if report.forced_by:
+        return 128 + signal.Signals[report.forced_by]
+    return 0
