@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +18,11 @@ __all__ = ["described", "failures"]
 
 
 def _folder(module: ModuleType) -> str:
-    return str(Path(str(module.__file__)).parent)
+    return f"{Path(str(module.__file__)).parent}{os.sep}"
 
 
 _MACHINERY = (
-    *map(_folder, (horus, trio, outcome)),
+    *map(_folder, (horus, trio, outcome, importlib)),
     "<frozen importlib",
     "<frozen runpy",
 )

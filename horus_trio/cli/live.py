@@ -152,5 +152,6 @@ class View:
         lines += self._table.rows(console.size[1] - 1 - len(lines) - 1 - events)
         if events:
             lines += ["", *self._recent]
-            lines += [""] * (EVENTS_SHOWN - len(self._recent))
+            if not self._over.is_set():
+                lines += [""] * (EVENTS_SHOWN - len(self._recent))
         return lines

@@ -10,6 +10,7 @@ import argparse
 import ast
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,9 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
 }
 
 _CHOICES = {choices.__name__: choices for choices in (horus.Miss, horus.Overflow)}
+
+_WORD = re.compile(r"[A-Za-z_/][\w/.-]*")
+"""A bare word, such as the name of a topic."""
 
 _WORDS = {"true": True, "false": False, "none": None, "inf": math.inf}
 
@@ -99,12 +103,12 @@ def apply(scheduler: horus.Scheduler, overrides: Iterable[Override]) -> None:
 def _value(text: str, whole: str) -> Any:
     with contextlib.suppress(KeyError):
         return _WORDS[text.lower()]
+    if _WORD.fullmatch(text) and text.partition(".")[0] not in _CHOICES:
+        return text
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return text  # a word, such as a topic with a slash
-    if isinstance(tree, ast.Name):
-        return text
+        return text  # whoever judges it will say what it should be
     try:
         return _build(tree)
     except (ValueError, TypeError, RecursionError) as error:

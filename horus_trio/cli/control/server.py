@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ class _Server:
     async def _serve(self) -> None:
         self._calls = trio.CapacityLimiter(CALLS)
         self._leaving = trio.Event()
+        self._quiet = trio.Event()
         with trio.socket.from_stdlib_socket(self._listener) as listener:
             self._token = trio.lowlevel.current_trio_token()
             self._ready.set()
@@ -123,9 +124,10 @@ class _Server:
                 nursery.start_soon(self._welcome_all, trio.SocketListener(listener))
                 await self._leaving.wait()
                 # Who asked for the stop is to hear that it was done.
-                with trio.move_on_after(LEAVING):
-                    while self._answering:
-                        await trio.sleep(0.005)
+                self._quiet = trio.Event()
+                if self._answering:
+                    with trio.move_on_after(LEAVING):
+                        await self._quiet.wait()
                 nursery.cancel_scope.cancel()
 
     async def _welcome_all(self, listener: trio.SocketListener) -> None:
@@ -154,29 +156,37 @@ class _Server:
                 await self._attend(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, _Slow):
             pass  # it went away, or was hung up on
+        except* Exception:
+            engine_logger.exception("looking into robot %r failed", self._scheduler.name)
         finally:
             self._clients -= 1
 
     async def _attend(self, stream: trio.SocketStream) -> None:
         lines = _Lines(stream)
         while (line := await lines.receive()) is not None:
+            topic = None
             self._answering += 1
             try:
-                do, given = parse_request(line)
-                arguments = checked(do, given)
-                call = functools.partial(perform, self._scheduler, do, arguments)
-                said = await self._ask(lambda call=call: answer(call()))
-            except horus.HorusError as error:
-                do, said = "", refusal(str(error))
-            try:
+                try:
+                    do, given = parse_request(line)
+                    arguments = checked(do, given)
+                    said = await self._ask(functools.partial(self._perform, do, arguments))
+                    topic = arguments["topic"] if do == ECHO else None
+                except horus.HorusError as error:
+                    said = refusal(str(error))
                 await _send(stream, said)
             finally:
                 self._answering -= 1
-            if do == ECHO:
-                await self._echo(stream, arguments["topic"])
+                if not self._answering:
+                    self._quiet.set()
+            if topic is not None:
+                await self._echo(stream, topic)
                 return
 
-    async def _ask(self, call: Callable[[], Any]) -> Any:
+    def _perform(self, do: str, arguments: Mapping[str, Any]) -> bytes:
+        return answer(perform(self._scheduler, do, arguments))
+
+    async def _ask(self, call: Callable[[], bytes]) -> bytes:
         """Call in a thread, and wait for it as long as it is sensible.
 
         Raises:
@@ -201,7 +211,6 @@ class _Server:
         hub = self._scheduler._topics.find(topic)
         subscription = hub.subscribe(ECHO_BUFFER)
         try:
-            await _send(stream, answer({"topic": topic}))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_at_end, stream, nursery.cancel_scope)
                 told = 0
