@@ -14,6 +14,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 COMMAND = (sys.executable, "-W", "error", "-m", "horus_trio.cli")
 
@@ -96,7 +97,7 @@ class Screen:
         os.close(end)
         self.shown = ""
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

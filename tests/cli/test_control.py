@@ -205,7 +205,7 @@ def test_folders_are_made_for_the_user_alone(
 
 def test_a_folder_of_others_is_not_used(runtime: Path) -> None:
     runtime.chmod(0o755)
-    with pytest.raises(ControlError, match="is open to other users .mode 0755.; run `chmod 700"):
+    with pytest.raises(ControlError, match=r"is open to other users \(mode 0755\); run `chmod 700"):
         listening(horus.Scheduler()).__enter__()
     with pytest.raises(ControlError, match="open to other users"):
         running()
@@ -229,23 +229,29 @@ def test_a_path_too_long_is_said(runtime: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(long.iterdir()) == []
 
 
+ANOTHER_USER = """
+import os, socket, sys
+
+os.setuid(int(sys.argv[2]))
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+try:
+    s.sendall(b'{"do": "robot"}\\n')
+    print(s.recv(100))
+except ConnectionError:
+    print("hung up")
+"""
+
+
 @pytest.mark.slow
 def test_another_user_is_hung_up_on(runtime: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can be another user")
-    program = (
-        "import os, socket, sys\n"
-        "os.setuid(int(sys.argv[2]))\n"
-        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
-        's.sendall(b\'{"do": "robot"}\\n\')\n'
-        "try: print(s.recv(100))\n"
-        "except ConnectionResetError: print(b'')\n"
-    )
     with robot() as (_, path):
         for uid, answered in ((0, True), (65534, False)):
             runtime.chmod(0o711)
             path.chmod(0o666)
-            command = [sys.executable, "-c", program, str(path), str(uid)]
+            command = [sys.executable, "-c", ANOTHER_USER, str(path), str(uid)]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
             assert ("ok" in done.stdout) == answered
         runtime.chmod(0o700)
@@ -374,7 +380,8 @@ def test_leaving_waits_for_no_client() -> None:
         with robot() as (scheduler, path):
             wait_until(lambda: scheduler.topic("imu").statistics().sent)
             clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
-            for client, line in zip(clients, (b"", b'{"do"', b'{"do": "echo", "topic": "imu"}\n')):
+            lines = (b"", b'{"do"', b'{"do": "echo", "topic": "imu"}\n')
+            for client, line in zip(clients, lines, strict=True):
                 client.connect(str(path))
                 client.sendall(line)
             wait_until(lambda: subscriptions(scheduler) == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -95,12 +96,9 @@ def path() -> Iterator[Path]:
 @given(line=LINES)
 @settings(max_examples=500)
 def test_a_line_is_a_request_or_refused(line: bytes) -> None:
-    try:
+    with contextlib.suppress(ControlError):  # and nothing else is raised
         do, arguments = parse_request(line)
         checked(do, arguments)
-    except ControlError as error:
-        assert str(error)
-    else:
         assert do in REQUESTS
 
 

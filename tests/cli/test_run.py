@@ -231,7 +231,7 @@ LAST_RESORT = """
 
 
 def test_the_last_resort_says_why_and_ends_the_process(tmp_path: Path) -> None:
-    command = [sys.executable, write_program(tmp_path, LAST_RESORT)]
+    command = [sys.executable, str(write_program(tmp_path, LAST_RESORT))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 70
     assert done.stderr == "horus-trio: node 'a' blocks the loop; ending the process\n"

@@ -151,15 +151,13 @@ def test_a_file_may_have_the_name_of_a_module(tmp_path: Path) -> None:
             "del Camera, Control, _Private",
             "robot.py",
             2,
-            "robot.py has nothing to run: expected a Scheduler, nodes, or node classes; does build() "
-            "make one? Then name it: robot.py:build",
+            "has nothing to run: expected a Scheduler, nodes, or node classes; does build() make",
         ),
         (
             "class Lidar(Node):\n    def __init__(self, port): pass\n    def tick(self): pass",
             "robot.py:Lidar",
             2,
-            "robot.py:Lidar: Lidar() needs arguments (missing a required argument: 'port'); make "
-            "the node in the file, as in `node = Lidar(…)`",
+            "Lidar() needs arguments (missing a required argument: 'port'); make the node in the",
         ),
         (
             "class Lidar(Node):\n    def __init__(self): 1/0\n    def tick(self): pass",

@@ -156,7 +156,7 @@ class _Server:
                 await self._attend(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, _Slow):
             pass  # it went away, or was hung up on
-        except* Exception:
+        except* Exception:  # noqa: BLE001 - the others, and the robot, go on
             engine_logger.exception("looking into robot %r failed", self._scheduler.name)
         finally:
             self._clients -= 1
