@@ -249,7 +249,6 @@ def test_a_run_that_fails_is_still_summed_up(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["demo", "--duration", "soon"], "'soon' is not a number of seconds, 2 or more"),
         (["demo", "--duration", "1"], "'1' is not a number of seconds, 2 or more"),
