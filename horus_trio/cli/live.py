@@ -27,6 +27,9 @@ __all__ = ["View"]
 REDRAW = 0.25
 """Seconds between pictures, at least."""
 
+LOOK = 0.1
+"""Seconds between looks for events where there is no picture, at least."""
+
 SHARE = 0.02
 """Of the time of one processor, drawing may take so much."""
 
@@ -125,13 +128,16 @@ class View:
         second = 0
         limit = "" if self._seconds is None else f", {self._seconds:g} s"
         console.line(self._title + limit)
-        while not self._over.wait(REDRAW):
+        pause = LOOK
+        while not self._over.wait(pause):
+            begun = time.thread_time()
             for event in self._events.take():
                 console.line(event)
             self._observe()
             if self._frame.elapsed >= second + 1:
                 second = int(self._frame.elapsed)
                 console.line(self._table.summary())
+            pause = max(LOOK, (time.thread_time() - begun) / SHARE)
         for event in self._events.take():
             console.line(event)
 
