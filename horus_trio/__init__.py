@@ -25,11 +25,14 @@ from .errors import (
 from .executor import (
     AbandonedThread,
     AsyncIOExecutor,
+    EmergencyReport,
     ExecutorStatistics,
+    NodeInEmergency,
     PoolStatistics,
+    SafetyOutcome,
     open_executor,
 )
-from .health import Distribution, Health, NodeState, NodeStatistics
+from .health import Distribution, Health, InputStatistics, NodeState, NodeStatistics
 from .messages import AsyncResult, Shutdown, Tick, TickStatus
 from .node import AsyncNode, Node, NodeOptions
 from .policies import CircuitBreaker, FailurePolicy, Fatal, Ignore, Miss, Restart, Skip
@@ -39,6 +42,7 @@ from .scheduler import (
     RunReport,
     Scheduler,
     SchedulerStatistics,
+    Stall,
     background,
     run,
 )
@@ -68,6 +72,7 @@ __all__ = [
     "CircuitBreaker",
     "ConfigurationError",
     "Distribution",
+    "EmergencyReport",
     "ExecutorStatistics",
     "FailurePolicy",
     "Fatal",
@@ -77,6 +82,7 @@ __all__ = [
     "Hub",
     "HubStatistics",
     "Ignore",
+    "InputStatistics",
     "Link",
     "LinkStatistics",
     "MessageChanged",
@@ -86,6 +92,7 @@ __all__ = [
     "NodeError",
     "NodeExited",
     "NodeFailure",
+    "NodeInEmergency",
     "NodeOptions",
     "NodeState",
     "NodeStatistics",
@@ -96,10 +103,12 @@ __all__ = [
     "Restart",
     "RunFailed",
     "RunReport",
+    "SafetyOutcome",
     "Scheduler",
     "SchedulerStatistics",
     "Shutdown",
     "Skip",
+    "Stall",
     "Sub",
     "Subscription",
     "SubscriptionStatistics",

@@ -16,7 +16,15 @@ import enum
 import math
 from dataclasses import dataclass
 
-__all__ = ["Distribution", "Health", "Histogram", "Ledger", "NodeState", "NodeStatistics"]
+__all__ = [
+    "Distribution",
+    "Health",
+    "Histogram",
+    "InputStatistics",
+    "Ledger",
+    "NodeState",
+    "NodeStatistics",
+]
 
 
 class NodeState(enum.Enum):
@@ -34,6 +42,8 @@ class NodeState(enum.Enum):
     STUCK = "stuck"
     """A thread of the node was abandoned and has not returned."""
     PAUSED = "paused"
+    SAFE = "safe state"
+    """In an emergency: it has been told to be safe, and does not tick until that is reset."""
     BACKING_OFF = "backing off"
     """Waiting to be initialised again."""
     SUSPENDED = "suspended"
@@ -52,9 +62,9 @@ class Health(enum.IntEnum):
 
     HEALTHY = 0
     WARNING = 1
-    """It fails now and then, is late, or is being restarted."""
+    """It has just failed, is being restarted, is suspended, or has a stale input."""
     CRITICAL = 2
-    """It does not do its work: stuck or failed."""
+    """It does not do its work: stuck, failed, or in its safe state."""
 
     def __repr__(self) -> str:
         return f"Health.{self.name}"
@@ -72,6 +82,25 @@ class Distribution:
     p95: float = 0.0
     p99: float = 0.0
     max: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputStatistics:
+    """An input whose age is watched: a `Sub` with ``max_age``.
+
+    Attributes:
+        topic: Its topic.
+        max_age: Seconds without a message after which it is stale.
+        is_stale: Whether it is stale now.
+        stale: How often it has become stale.
+        recovered: How often a message has ended that.
+    """
+
+    topic: str
+    max_age: float
+    is_stale: bool
+    stale: int
+    recovered: int
 
 
 class Histogram:
@@ -247,7 +276,13 @@ class Ledger:
         )
 
     def snapshot(
-        self, *, name: str, state: NodeState, rate: float | None, critical: bool
+        self,
+        *,
+        name: str,
+        state: NodeState,
+        rate: float | None,
+        critical: bool,
+        inputs: tuple[InputStatistics, ...] = (),
     ) -> NodeStatistics:
         """Freeze everything; any thread."""
         released, ok, errors, timed_out, abandoned, cancelled, missed, in_flight = self.counts()
@@ -256,7 +291,7 @@ class Ledger:
         return NodeStatistics(
             name=name,
             state=state,
-            health=_judge(state, self.streak),
+            health=_judge(state, self.streak, inputs),
             critical=critical,
             rate=rate,
             achieved_rate=(ran - 1) / span if ran > 1 and span > 0 else 0.0,
@@ -276,14 +311,17 @@ class Ledger:
             duration=self.durations.summary(),
             lateness=self.lateness.summary(),
             waiting_for_thread=self.waits.summary(),
+            inputs=inputs,
             last_error=self.last_error,
         )
 
 
-def _judge(state: NodeState, streak: int) -> Health:
-    if state is NodeState.STUCK or state is NodeState.FAILED:
+def _judge(state: NodeState, streak: int, inputs: tuple[InputStatistics, ...]) -> Health:
+    if state is NodeState.STUCK or state is NodeState.FAILED or state is NodeState.SAFE:
         return Health.CRITICAL
     if streak or state is NodeState.BACKING_OFF or state is NodeState.SUSPENDED:
+        return Health.WARNING
+    if any(entry.is_stale for entry in inputs):
         return Health.WARNING
     return Health.HEALTHY
 
@@ -306,11 +344,12 @@ class NodeStatistics:
         coalesced: Arrivals on its ``on`` topics that fell to a tick already waiting.
         deadline_missed: Ticks that ended later than their ``deadline``.
         restarts: How often it was initialised again.
-        failures: Failures its policy has seen, failed hooks included.
+        failures: Failures of its ticks, its ``init`` and its background tasks.
         observer_errors: Exceptions its ``on_error`` and other notification hooks raised.
         duration: How long ticks ran, in seconds.
         lateness: Start minus scheduled instant, in seconds.
         waiting_for_thread: How long ticks waited for the pool, in seconds.
+        inputs: Its inputs whose age is watched.
         last_error: The latest error's traceback as text.
     """
 
@@ -336,4 +375,5 @@ class NodeStatistics:
     duration: Distribution
     lateness: Distribution
     waiting_for_thread: Distribution
+    inputs: tuple[InputStatistics, ...]
     last_error: str | None

@@ -139,6 +139,13 @@ class Fence:
         for wake in wakers:
             wake()
 
+    def shut(self) -> None:
+        """Refuse every later send without waiting for one that is under way.
+
+        Takes no lock, so a signal handler may call it. Those who wait are woken by `close`.
+        """
+        self.expired = self.closed = True
+
     def expire(self) -> None:
         """Ask the code to return soon; it may still publish."""
         self.expired = True

@@ -25,10 +25,21 @@ from typing import Protocol, cast
 
 import trio
 
-__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer"]
+__all__ = [
+    "HIGHEST_RATE",
+    "NO_DESCRIPTOR",
+    "Alarm",
+    "AlarmClock",
+    "Grid",
+    "Timer",
+    "is_real_time",
+]
 
 HIGHEST_RATE = 1e6
 """In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
+
+NO_DESCRIPTOR = "trio.sleep, for want of a descriptor"
+"""The source of a timer that would have been precise, but had no descriptor for it."""
 
 
 class Grid:
@@ -114,7 +125,10 @@ class Timer:
 
     @property
     def source(self) -> str:
-        """What wakes the timer: ``timerfd``, ``trio.sleep``, or ``clock``, a virtual one."""
+        """What wakes the timer: ``timerfd``, ``trio.sleep``, or ``clock``, a virtual one.
+
+        `NO_DESCRIPTOR` if it is Trio only because the process had no descriptor left.
+        """
         return self._source.name
 
     @property
@@ -188,9 +202,8 @@ class _Source(abc.ABC):
 class _SleepSource(_Source):
     """Trio's own deadlines: right under every clock, on whole milliseconds under the real one."""
 
-    name = "trio.sleep"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "trio.sleep") -> None:
+        self.name = name
         self._when = math.inf
         self._scope: trio.CancelScope | None = None
 
@@ -306,6 +319,12 @@ class _TimerSpec(ctypes.Structure):
     )
 
 
+def is_real_time(clock: trio.abc.Clock | None = None) -> bool:
+    """Whether a clock, or that of this run, is Trio's own and not a virtual one."""
+    clock = trio.lowlevel.current_clock() if clock is None else clock
+    return type(clock).__name__ == "SystemClock"
+
+
 def _open_source(clock: trio.abc.Clock) -> _Source:
     """The most precise source there is; a timerfd only where Trio's clock is the real one.
 
@@ -314,10 +333,12 @@ def _open_source(clock: trio.abc.Clock) -> _Source:
     """
     if hasattr(clock, "set_alarm"):
         return _ClockSource(cast(AlarmClock, clock))
-    if sys.platform == "linux" and type(clock).__name__ == "SystemClock":
+    if sys.platform == "linux" and is_real_time(clock):
         try:
             return _TimerFd(clock)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOSYS, errno.EINVAL):
                 raise
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return _SleepSource(NO_DESCRIPTOR)
     return _SleepSource()

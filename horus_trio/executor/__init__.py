@@ -3,6 +3,7 @@
 Usable without a scheduler: `open_executor`. Rates and policies are the scheduler's.
 """
 
+from .attribution import attribution
 from .executor import (
     POOL_TOKENS,
     AsyncIOExecutor,
@@ -13,18 +14,29 @@ from .executor import (
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
 from .runner import NodeRunner
+from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
+from .waits import describe, describe_silence, readers_waiting, wait_of
 
 __all__ = [
     "POOL_TOKENS",
     "AbandonedThread",
     "AsyncIOExecutor",
+    "EmergencyReport",
     "ExecutorStatistics",
     "Mailbox",
+    "NodeInEmergency",
     "NodeRunner",
     "PoolStatistics",
+    "SafetyChain",
+    "SafetyOutcome",
     "ThreadCall",
+    "attribution",
+    "describe",
+    "describe_silence",
     "numbered_name",
     "open_executor",
+    "readers_waiting",
     "stack_of",
+    "wait_of",
 ]

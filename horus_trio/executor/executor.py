@@ -29,6 +29,7 @@ from ..timer import Timer
 from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
 from .runner import NodeRunner
+from .safety import SafetyChain
 from .worker import FORCED_GRACE
 
 __all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor"]
@@ -88,6 +89,7 @@ class AsyncIOExecutor:
         self.pool: BlockingPool = BlockingPool(
             limiter, max_abandoned, self.timer, self.clock, self.start_soon
         )
+        self.safety: SafetyChain = SafetyChain(self.clock, self.log)
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
@@ -177,7 +179,8 @@ class AsyncIOExecutor:
     async def shutdown_all(self, within: float = 10.0) -> None:
         """Stop every node: what is in flight gets its grace, then each ``shutdown`` is called.
 
-        In reverse `order`, nodes of one order side by side. Runs to its end even if cancelled.
+        In reverse `order`, nodes of one order side by side, save that critical ones come after the
+        others: they stay in reach of an emergency. Runs to its end even if cancelled.
 
         Arguments:
             within: Seconds it may take; before they are over, everything left is forced.
@@ -186,14 +189,13 @@ class AsyncIOExecutor:
             grace = min(FORCED_GRACE, within / 2)
             deadline = self.timer.alarm(lambda now: self.force_all(grace))
             deadline.set(self.clock() + within - grace)
-            gates: dict[int, trio.Event] = {}
+            gates: dict[tuple[int, bool], trio.Event] = {}
             for runner in tuple(self.runners.values()):
-                order = runner.options.order
-                runner.leave("shutdown", gates.setdefault(order, trio.Event()))
-            for order in sorted(gates, reverse=True):
-                gates[order].set()
+                runner.leave("shutdown", gates.setdefault(_turn(runner), trio.Event()))
+            for turn in sorted(gates):
+                gates[turn].set()
                 for runner in tuple(self.runners.values()):
-                    if runner.options.order == order:
+                    if _turn(runner) == turn:
                         await runner.done.wait()
             deadline.clear()
 
@@ -254,6 +256,7 @@ class AsyncIOExecutor:
 
     def node_left(self, runner: NodeRunner) -> None:
         """A node's task has ended."""
+        self.safety.leave(runner)
         if self.on_left is not None:
             self.on_left(runner)
 
@@ -284,7 +287,11 @@ class AsyncIOExecutor:
         return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
     def force_all(self, grace: float = FORCED_GRACE) -> None:
-        """Hurry every node that has not left; its hooks have `grace` seconds from now."""
+        """Hurry every node that has not left; its hooks have `grace` seconds from now.
+
+        Critical nodes enter their safe state.
+        """
+        self.safety.trip_if_exposed("the stop is forced")
         for runner in tuple(self.runners.values()):
             runner.force(grace)
 
@@ -308,6 +315,11 @@ class AsyncIOExecutor:
                 await self.timer.run()
             finally:
                 self.timer.close()
+
+
+def _turn(runner: NodeRunner) -> tuple[int, bool]:
+    """A node's turn to shut down; lower is earlier."""
+    return -runner.options.order, runner.options.critical
 
 
 def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:

@@ -15,15 +15,18 @@ import trio
 
 from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
+from ..logs import text_of
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
 from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
-from .judge import Judge, is_interrupt, text_of
+from .judge import Judge, is_interrupt
 from .mailbox import Mailbox
 from .misses import Misses
+from .safe_state import SafeState
+from .threads import ThreadCall
 from .ticker import Ticker
 from .worker import FAILURES, Worker
 
@@ -69,10 +72,11 @@ class NodeRunner:
         self.options = options
         self.ledger = ledger
         self.paused: bool = False
+        self.held: bool = False
+        """Whether it takes no ticks because of an emergency; set in any thread."""
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
-        self.hook_errors: list[str] = []
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
         self.settled: trio.Event = trio.Event()
@@ -82,12 +86,12 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = Misses(
+        misses = self._misses = Misses(
             name,
             options.on_miss,
             clock=executor.clock,
             log=executor.log,
-            make_safe=lambda: executor.start_soon(self._make_safe),
+            make_safe=lambda: self.safe_state.pass_through(),
             stop=executor.request_stop,
         )
         self.mailbox: Mailbox = Mailbox(
@@ -103,16 +107,29 @@ class NodeRunner:
         self._life = trio.CancelScope()
         self._grace: Alarm | None = None
         self._probe_alarm: Alarm | None = None
-        own = options.thread == "own" and hooks.uses_threads
+        own = None
+        if options.thread == "own" and hooks.uses_threads:
+            own = executor.pool.own_worker(name)
         timeout = options.tick_timeout
         self._worker = Worker(
             name,
             executor.pool,
             executor.timer,
             options.limiter or executor.pool.limiter,
-            executor.pool.own_worker(name) if own else None,
+            own,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
+        self.safe_state: SafeState = SafeState(
+            executor,
+            name,
+            seconds=options.shutdown_timeout,
+            own=own,
+            ready=options.critical,
+            is_ending=lambda: self.held and self.mailbox.busy,
+            failed=lambda error: self._hook_failed("enter_safe_state", error),
+        )
+        if options.critical:
+            executor.safety.join(self)
         self._ticker = Ticker(
             executor,
             name,
@@ -121,7 +138,8 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.missed,
+            late=misses.late,
+            interruptible=options.critical,
         )
         self._judge = Judge(
             name,
@@ -135,7 +153,7 @@ class NodeRunner:
         self._background_error: BaseException | None = None
         self._owes_shutdown = False
         self._inputs = Inputs(
-            options, self.seat, self.mailbox, executor.timer, self._observer_failed
+            executor, name, options, self.seat, self.mailbox, self._observer_failed
         )
         self.seat.set_lenient(True)  # nobody waits for a node that does not tick yet
         self._replace(node, hooks)
@@ -152,6 +170,8 @@ class NodeRunner:
             return NodeState.STUCK
         if self._state is not NodeState.RUNNING:
             return self._state
+        if self.held:
+            return NodeState.SAFE
         call = self._worker.call
         if call is not None and call.waits_for_token:
             return NodeState.WAITING_FOR_THREAD
@@ -164,14 +184,28 @@ class NodeRunner:
         return NodeState.RUNNING
 
     @property
+    def thread_call(self) -> ThreadCall | None:
+        """The thread call that its tick or ``init`` is in, or None; any thread."""
+        return self._worker.call
+
+    @property
     def failure(self) -> BaseException | None:
         """The error with which the node failed for good, or None."""
         return self._judge.failure
 
+    @property
+    def hook_errors(self) -> list[str]:
+        """What ``shutdown``, ``on_error`` and ``enter_safe_state`` raised, as text."""
+        return self._judge.hook_errors
+
     def statistics(self, rate: float | None = None) -> NodeStatistics:
         """A snapshot; any thread."""
         return self.ledger.snapshot(
-            name=self.name, state=self.state, rate=rate, critical=self.options.critical
+            name=self.name,
+            state=self.state,
+            rate=rate,
+            critical=self.options.critical,
+            inputs=self._inputs.snapshot(),
         )
 
     def pause(self) -> None:
@@ -217,9 +251,45 @@ class NodeRunner:
         self.leave("forced stop")
         if self._gate is not None:
             self._gate.set()
-        self._worker.force(self._clock(), grace)
+        now = self._clock()
+        if self.safe_state.is_out:  # it comes before the shutdown, and both have to be through
+            grace /= 2
+            self.safe_state.hurry(now + grace)
+        self._worker.force(now, grace)
         self._cut_short()
         self._tasks.cancel()
+
+    # In an emergency
+
+    def hold(self) -> None:
+        """Begin no more ticks, and let the one in flight publish nothing more.
+
+        Any thread and any signal handler.
+        """
+        self.held = True
+        self._worker.fence.shut()
+
+    def held_on_loop(self) -> None:
+        """What `hold` needs the loop for: wake what waits in a tick, and cancel it."""
+        if not self.held:
+            return
+        self.mailbox.suspend()
+        self.seat.set_lenient(True)
+        self._worker.fence.close()
+        if self.mailbox.busy:
+            self._ticker.interrupt()
+        call = self._worker.call
+        if call is not None and call.what == "tick" and call.waits_for_thread:
+            self._worker.cancel()
+
+    def let_go(self) -> None:
+        """Undo `hold`. On the loop."""
+        if not self.held:
+            return
+        self.held = False
+        if self.task is not None and self._state is NodeState.RUNNING:
+            self.task.context.run(self._worker.renew_fence)
+        self._open_mailbox()
 
     def cancel_tick(self, tick: Tick) -> None:
         """Settle a tick that was released and will never run."""
@@ -228,6 +298,10 @@ class NodeRunner:
     def request_stop(self, reason: str) -> None:
         """Stop the run; any thread."""
         self.executor.request_stop(reason)
+
+    def emergency_stop(self, reason: str) -> None:
+        """Bring every critical node into its safe state; any thread."""
+        self.executor.safety.trip(reason)
 
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node; any thread."""
@@ -248,6 +322,8 @@ class NodeRunner:
         with trio.CancelScope(shield=True):
             try:
                 await self._supervise()
+                self._judge.close()
+                self._misses.close()
             finally:
                 self._finish()
 
@@ -272,24 +348,34 @@ class NodeRunner:
 
     async def _live(self) -> Decision | None:
         """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
-        self._background_error = None
+        self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
         self.init_error = error = await self._initialise()
         self.settled.set()
         if error is None:
+            self.safe_state.live = True
+            if self.options.critical:
+                self.executor.safety.admit(self)
             decision = await self._serve()
         else:
+            await self._tasks.end()
             decision = await self._init_failed(error)
+        if isinstance(decision, EndRun) or (isinstance(decision, GiveUp) and self.options.critical):
+            self.executor.safety.trip(f"node {self.name!r} failed for good")
+        if isinstance(decision, (GiveUp, EndRun)):
+            self.safe_state.enter()
         await self._tasks.end()
         if error is not None:
             await self._shut_down_late()
             return decision
-        if isinstance(decision, (GiveUp, EndRun)):
-            await self._run_hook(self._hooks.enter_safe_state)
         if self._gate is not None:
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
+        self.phase = "in enter_safe_state"
+        await self.safe_state.close()
+        if self.held:
+            self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
         return decision
@@ -300,6 +386,10 @@ class NodeRunner:
                 self._replace(*self._rebuild())
             except FAILURES as failure:
                 return failure
+        try:
+            await self.safe_state.prepare()
+        except RuntimeError as failure:  # no thread could be started
+            return failure
         hook = self._hooks.init
         if hook is None:
             return None
@@ -321,8 +411,13 @@ class NodeRunner:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        if self.mailbox.leaving is not None:
-            return None  # its thread has had its time, and nothing is to be shut down
+        leaving = self.mailbox.leaving is not None
+        if leaving and isinstance(error, TickCancelled):
+            return None  # cut short by the stop, not failed
+        if error is not self._background_error:
+            self._judge.note(error, "init")
+        if leaving:
+            return None  # nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
             await self._shut_down_late()
@@ -348,7 +443,7 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        judge = self._judge
+        judge, ledger = self._judge, self.ledger
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
@@ -363,16 +458,24 @@ class NodeRunner:
                         self.cancel_tick(message)
                     break
                 mailbox.taken()
+                if self.held:
+                    self.cancel_tick(message)
+                    mailbox.done()
+                    continue
+                ok = ledger.ok
                 error = await tick(hook, message)
                 if error is not None:
                     decision = await self._tick_failed(error, message)
                     if decision is not None:
                         break
-                elif judge.is_counting:
+                elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
                     judge.succeeded()
                 mailbox.done()
+                if self.held:
+                    self.safe_state.tick_ended()
         self._life = trio.CancelScope()
         mailbox.close()
+        self.safe_state.tick_ended()
         self._suspended = False
         self.seat.set_lenient(True)
         self._inputs.stop()
@@ -395,6 +498,7 @@ class NodeRunner:
         self._worker.fence.close()
         self.seat.over = True
         self.seat.leave()
+        self.safe_state.live = False
         self.phase = "done"
         self.settled.set()
         self.done.set()
@@ -409,10 +513,11 @@ class NodeRunner:
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        if self._worker.stuck is not None and self.mailbox.leaving is None:
-            await self._wait_for_thread()
+        if self._background_error is None:  # or the tick was only cut short, not failed
+            self._judge.note(error, where)  # now: its thread may never return
+        if self._worker.stuck is not None:
+            await self._wait_for_thread()  # at a stop until its time is over
         if self.mailbox.leaving is not None:
-            self._judge.note(error, where)
             return None
         decision = await self._decide(error, where)
         if isinstance(decision, Suspend):
@@ -435,11 +540,12 @@ class NodeRunner:
         self._worker.renew_fence()
 
     async def _decide(self, error: BaseException, where: str) -> Decision:
-        """Note a failure, tell the node, ask the policy."""
-        self._judge.note(error, where)
+        """Tell the node of a failure that has been noted, and ask the policy."""
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
+        if self.mailbox.leaving is not None:
+            return Continue()  # the stop came meanwhile: nothing is decided any more
         return self._judge.decide(error, where)
 
     async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
@@ -453,19 +559,15 @@ class NodeRunner:
         self.phase = phase
         if error is None:
             return
+        self._hook_failed(hook.name, error)
+
+    def _hook_failed(self, name: str, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        self.hook_errors.append(f"{hook.name} of node {self.name!r}: {text_of(error).rstrip()}")
-        self._observer_failed(error, hook.name)
+        self._judge.note_hook(error, name)
 
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
-        self.ledger.observer_errors += 1
-        self.ledger.last_error = text = text_of(error)
-        self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
-
-    async def _make_safe(self) -> None:
-        with trio.CancelScope(shield=True):
-            await self._run_hook(self._hooks.enter_safe_state)
+        self._judge.note_observer(error, what)
 
     def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
         """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
@@ -509,7 +611,9 @@ class NodeRunner:
             self._state is NodeState.RUNNING
             and self._worker.stuck is None
             and not self.paused
+            and not self.held
             and not self._suspended
+            and self.mailbox.leaving is None
         ):
             self.seat.set_lenient(False)
             self.mailbox.open(self._clock())
@@ -540,11 +644,12 @@ class NodeRunner:
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        elif self._background_error is None and self.mailbox.leaving is None:
+            return
+        self._judge.note(error, "a background task")
+        ends = self.mailbox.leaving is not None or self.init_error is not None
+        if self._background_error is None and not ends:
             self._background_error = error
             self._cut_short()
-        else:
-            self._judge.note(error, "a background task")
 
     # The node's own things
 
@@ -557,3 +662,4 @@ class NodeRunner:
         node.name = self.name
         node._seat = self.seat
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
+        self.safe_state.hook = self._hooks.enter_safe_state

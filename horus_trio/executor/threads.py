@@ -160,8 +160,8 @@ class ThreadCall:
     def work(self) -> None:
         """In the thread."""
         with self._lock:
-            if self.abandoned:
-                return
+            if self.abandoned or (self.fence.closed and self.what == "tick"):
+                return  # nobody waits for it, or its node is to be safe and begins no tick
             self.thread = threading.get_ident()
             self.started = self.pool.clock()
         result = outcome.capture(self._function, *self._args)
@@ -286,25 +286,27 @@ class WorkerThread:
         self._start = start
         self._idle = idle
         self._serving = False
+        self._calls: dict[ThreadCall, None] = {}
         self._jobs: queue.SimpleQueue[tuple[contextvars.Context, ThreadCall] | None] = (
             queue.SimpleQueue()
         )
         self._token = trio.lowlevel.current_trio_token()
         self._scope = trio.CancelScope(shield=True)
-        self._current: ThreadCall | None = None
+        self.ident: int | None = None
+        """Of the thread, once it runs."""
 
     def __repr__(self) -> str:
         return f"<WorkerThread {self._name!r}, {'free' if self.is_free else 'busy'}>"
 
     @property
     def call(self) -> ThreadCall | None:
-        """The call it is in, or None."""
-        return self._current
+        """The call it is in, or None; any thread."""
+        return next(iter(self._calls.copy()), None)
 
     @property
     def is_free(self) -> bool:
         """Whether a call would start at once."""
-        return self._current is None
+        return not self._calls
 
     async def execute(self, call: ThreadCall) -> None:
         """Run a call and wait for it. A checkpoint; cancelled, the call goes on unobserved.
@@ -312,12 +314,8 @@ class WorkerThread:
         Raises:
             RuntimeError: No thread could be started.
         """
-        self._current = call
-        if not self._serving:
-            self._serving = True
-            self._start(self._serve)
         call.starts(trio.lowlevel.current_task())
-        self._jobs.put((contextvars.copy_context(), call))
+        self.submit(call, contextvars.copy_context())
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             call.forget_task()
@@ -326,6 +324,17 @@ class WorkerThread:
         await trio.lowlevel.wait_task_rescheduled(abort)
         if call.refused is not None:
             raise call.refused
+
+    def submit(self, call: ThreadCall, context: contextvars.Context) -> None:
+        """Have a call run after those submitted before, and do not wait for it.
+
+        On the loop; or, if a call has been executed here before, in any thread or signal handler.
+        """
+        self._calls[call] = None
+        if not self._serving:
+            self._serving = True
+            self._start(self._serve)
+        self._jobs.put((context, call))
 
     def finish(self) -> None:
         """No more calls; a thread that is still busy is left behind. On the loop."""
@@ -353,6 +362,7 @@ class WorkerThread:
 
     def _loop(self) -> None:
         """In the thread."""
+        self.ident = threading.get_ident()
         while (job := self._jobs.get()) is not None:
             context, call = job
             context.run(call.work)
@@ -363,7 +373,7 @@ class WorkerThread:
             del job, context, call  # keep nothing alive while idle
 
     def _deliver(self, call: ThreadCall) -> None:
-        self._current = None
-        if self._idle is not None:
+        self._calls.pop(call, None)
+        if self._idle is not None and self.is_free:
             self._idle(self)
         call.returned()

@@ -6,16 +6,18 @@ what failed; what follows from a failure is the runner's business.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import outcome
 import trio
 
-from ..errors import TickCancelled, TickTimedOut
+from ..errors import TickAbandoned, TickCancelled, TickTimedOut
 from ..health import Ledger
-from ..messages import AsyncResult, Tick, TickStatus
+from ..messages import AsyncResult, Fence, Tick, TickStatus
 from ..node import Hook, Seat
+from .pool import stack_of
 from .threads import ThreadCall
 from .worker import FAILURES, Worker
 
@@ -37,6 +39,7 @@ class Ticker:
         timeout: Seconds an ``async`` tick may take; None: without limit.
         deadline: Seconds after its release by which a tick should have ended; None: none.
         late: Called when one ended after its deadline, with what to say about it.
+        interruptible: Whether `interrupt` can cancel an ``async`` tick.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Ticker:
         timeout: float | None,
         deadline: float | None,
         late: Callable[[str], None],
+        interruptible: bool = False,
     ) -> None:
         self._executor = executor
         self._clock = executor.clock
@@ -57,9 +61,11 @@ class Ticker:
         self._worker = worker
         self._seat = seat
         self._ledger = ledger
-        self._timeout = timeout
+        self._timeout = math.inf if timeout is None and interruptible else timeout
         self._deadline = deadline
         self._late = late
+        self._scope: trio.CancelScope | None = None
+        self._interrupted = False
 
     async def on_loop(self, hook: Hook, tick: Tick) -> BaseException | None:
         """Run an ``async`` tick. A checkpoint only if the tick is one.
@@ -79,10 +85,14 @@ class Ticker:
                 value = await hook.call()
             else:
                 with trio.CancelScope(deadline=started + timeout) as scope:
+                    self._scope, self._interrupted = scope, False
                     value = await hook.call()
                 if scope.cancelled_caught:
-                    return self._timed_out(tick, started, timeout)
+                    return self._cut_off(tick, started, timeout)
         except FAILURES as error:
+            if self._heeded(error, self._worker.fence):
+                self._settle_cancelled(tick, started)
+                return None
             return self._failed(tick, started, self._clock(), error)
         except trio.Cancelled:
             self._cancelled_while_running(tick, started)
@@ -123,10 +133,16 @@ class Ticker:
             self._succeeded(tick, call.started, call.ended, result.value)
             return None
         raised = result.error
-        if isinstance(raised, TickCancelled) and self._worker.fence.expired:
+        if self._heeded(raised, call.fence):
             self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
             return None
         return self._failed(tick, call.started, call.ended, raised)
+
+    def interrupt(self) -> None:
+        """Cancel the ``async`` tick that is running; it counts as cancelled. On the loop."""
+        if self._scope is not None:
+            self._interrupted = True
+            self._scope.cancel()
 
     def cancel(self, tick: Tick) -> None:
         """Settle a tick that was released and never ran."""
@@ -148,6 +164,21 @@ class Ticker:
         self._publish(tick, TickStatus.ERROR, started, ended, None, error)
         return error
 
+    @staticmethod
+    def _heeded(error: BaseException, fence: Fence) -> bool:
+        """Whether a tick ended because it was told that its time is over."""
+        if not fence.expired:
+            return False
+        if isinstance(error, BaseExceptionGroup):
+            return error.split((TickCancelled, TickAbandoned))[1] is None
+        return isinstance(error, (TickCancelled, TickAbandoned))
+
+    def _cut_off(self, tick: Tick, started: float, timeout: float) -> BaseException | None:
+        if not self._interrupted:
+            return self._timed_out(tick, started, timeout)
+        self._settle_cancelled(tick, started)
+        return None
+
     def _timed_out(self, tick: Tick, started: float, timeout: float) -> BaseException:
         ended = self._clock()
         self._ledger.time_out(tick.scheduled, started, ended)
@@ -168,6 +199,9 @@ class Ticker:
         error = TickTimedOut(
             f"tick {tick.seq} of node {self._name!r} {text}; its thread was left behind"
         )
+        where = stack_of(call.thread).rstrip()
+        if where:
+            error.add_note(f"it was left at\n{where}")
         self._ledger.abandon(tick.scheduled, call.started, ended)
         self._publish(tick, TickStatus.ABANDONED, call.started, ended, None, error)
         return error

@@ -19,7 +19,7 @@ from ..timer import Timer
 from .pool import BlockingPool
 from .threads import ThreadCall, TimeLimit, WorkerThread
 
-__all__ = ["FAILURES", "FORCED_GRACE", "Worker"]
+__all__ = ["FAILURES", "FORCED_GRACE", "Worker", "run_async_hook"]
 
 FORCED_GRACE = 0.3
 """Seconds a hook has once the stop is forced, at most."""
@@ -223,21 +223,30 @@ class Worker:
     async def _call_on_loop(
         self, hook: Hook, seconds: float, args: tuple[Any, ...]
     ) -> BaseException | None:
-        deadline = trio.current_time() + seconds
         try:
-            with trio.CancelScope(deadline=deadline) as self._hook_scope:
-                await hook.call(*args)
-                return None
-        except FAILURES as error:
-            return error
-        except BaseExceptionGroup as group:
-            cancelled, errors = group.split(trio.Cancelled)
-            if cancelled is not None and errors is None:
-                raise
-            return errors
+            with trio.move_on_after(seconds) as self._hook_scope:
+                return await run_async_hook(hook, *args)
         finally:
             self._hook_scope = None
         return self._too_long(hook, seconds)
 
     def _too_long(self, hook: Hook, seconds: float) -> HookTimedOut:
         return HookTimedOut(f"{hook.name} of node {self._name!r} took longer than {seconds:g} s")
+
+
+async def run_async_hook(hook: Hook, *args: Any) -> BaseException | None:
+    """Call an ``async`` hook; returns what it raised, or None. A checkpoint if the hook is one.
+
+    Raises:
+        trio.Cancelled: It was cancelled, and raised nothing else.
+    """
+    try:
+        await hook.call(*args)
+    except FAILURES as error:
+        return error
+    except BaseExceptionGroup as group:
+        cancelled, errors = group.split(trio.Cancelled)
+        if cancelled is not None and errors is None:
+            raise
+        return errors
+    return None

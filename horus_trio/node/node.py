@@ -317,6 +317,17 @@ class Node:
             raise NotRunning(f"node {_name_of(self)!r} is in no run: there is nothing to stop")
         seat.engine.request_stop(reason or f"requested by node {_name_of(self)!r}")
 
+    def emergency_stop(self, reason: str = "") -> None:
+        """Bring every critical node into its safe state now; any thread. The run goes on.
+
+        Raises:
+            NotRunning: The node is in no run.
+        """
+        seat = self._seat
+        if seat is None or seat.engine is None:
+            raise NotRunning(f"node {_name_of(self)!r} is in no run: there is nothing to make safe")
+        seat.engine.emergency_stop(reason or f"called by node {_name_of(self)!r}")
+
     # Without an engine
 
     def connect(self, topics: Topics, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..errors import TickAbandoned
 from ..logs import LogThread
 from ..messages import Tick
-from ..topics import Hub, Sub, Subscription, Topics
+from ..topics import Hub, Overflow, Sub, Subscription, Topics
 
 __all__ = ["Engine", "Seat"]
 
@@ -19,6 +19,9 @@ class Engine(Protocol):
 
     def request_stop(self, reason: str) -> None:
         """Stop the run."""
+
+    def emergency_stop(self, reason: str) -> None:
+        """Bring every critical node into its safe state."""
 
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node."""
@@ -111,6 +114,15 @@ class Seat:
                 if sub.max_age is not None:
                     self.max_ages[sub.topic] = sub.max_age
             return found
+
+    def holds_up(self, topic: str) -> bool:
+        """Whether senders wait for this node to make room in its BLOCK subscription; any thread."""
+        subscription = self._subscriptions.get(topic)
+        return (
+            subscription is not None
+            and subscription.overflow is Overflow.BLOCK
+            and subscription._holds_up()
+        )
 
     def set_lenient(self, lenient: bool) -> None:
         """Whether BLOCK topics stop waiting for this node."""

@@ -4,6 +4,7 @@ from .async_scheduler import AsyncScheduler
 from .launch import background, run
 from .report import NodeFailure, RunReport, SchedulerStatistics
 from .scheduler import Scheduler
+from .watchdog import Stall
 
 __all__ = [
     "AsyncScheduler",
@@ -11,6 +12,7 @@ __all__ = [
     "RunReport",
     "Scheduler",
     "SchedulerStatistics",
+    "Stall",
     "background",
     "run",
 ]

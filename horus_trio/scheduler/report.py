@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..executor import AbandonedThread, PoolStatistics
+from ..executor import AbandonedThread, EmergencyReport, PoolStatistics
 from ..health import Health, NodeState, NodeStatistics
+from ..timer import NO_DESCRIPTOR
 from ..topics import HubStatistics
+from .watchdog import Stall
 
 __all__ = ["NodeFailure", "RunReport", "SchedulerStatistics", "advice"]
 
@@ -30,10 +32,13 @@ class SchedulerStatistics:
         nodes: Each node's counters, in the order in which they were added.
         topics: Each topic's counters.
         pool: The blocking pool, or None before the first run.
-        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run.
+        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run;
+            ``trio.sleep, for want of a descriptor`` if a timerfd could not be had.
         wake_ups: How often it has been woken.
         health: The worst health of any node; critical also when the pool is exhausted.
         callback_errors: Exceptions raised by result callbacks.
+        stall_count: How often the loop stood still.
+        stalls: The latest of those times, and who caused them.
     """
 
     name: str
@@ -46,6 +51,8 @@ class SchedulerStatistics:
     wake_ups: int
     health: Health
     callback_errors: int
+    stall_count: int = 0
+    stalls: tuple[Stall, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON-able values."""
@@ -84,6 +91,7 @@ class RunReport:
         stragglers: Threads that had not returned when the run ended, with their stacks.
         shutdown_while_busy: Nodes whose ``shutdown`` was called while a thread of theirs was out.
         hook_errors: Errors of ``shutdown``, ``on_error`` and ``enter_safe_state``, as text.
+        emergencies: The emergencies, and whom they reached.
         warnings: What is worth changing: topics nobody publishes, a saturated pool, …
     """
 
@@ -96,6 +104,7 @@ class RunReport:
     stragglers: tuple[AbandonedThread, ...] = ()
     shutdown_while_busy: tuple[str, ...] = ()
     hook_errors: tuple[str, ...] = ()
+    emergencies: tuple[EmergencyReport, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -114,6 +123,7 @@ class RunReport:
         for failure in self.failed:
             fate = "ended the run" if failure.fatal else "the others ran on"
             lines.append(f"FAILED {failure.node} ({fate}): {failure.error}")
+        lines.extend(f"EMERGENCY {str(e).partition(' ')[2]}" for e in self.emergencies)
         for straggler in self.stragglers:
             lines.append(
                 f"STRAGGLER {straggler.node}.{straggler.call}: its thread has been out for "
@@ -127,11 +137,16 @@ class RunReport:
 
 
 def advice(statistics: SchedulerStatistics) -> list[str]:
-    """What the counters say should be changed: a saturated or exhausted pool, by node."""
+    """What the counters say should be changed: the timer, what blocks, a saturated pool."""
+    texts = _stall_advice(statistics)
+    if statistics.timer == NO_DESCRIPTOR:
+        texts.append(
+            "no descriptor was left for a timerfd, so ticks begin on whole milliseconds; raise the "
+            "limit of open files (ulimit -n)"
+        )
     pool = statistics.pool
     if pool is None:
-        return []
-    texts: list[str] = []
+        return texts
     if pool.exhausted:
         owners = ", ".join(sorted({thread.node for thread in pool.abandoned}))
         texts.append(
@@ -154,6 +169,19 @@ def advice(statistics: SchedulerStatistics) -> list[str]:
                 "thread='own', make them async, or pass a larger limiter"
             )
     return texts
+
+
+def _stall_advice(statistics: SchedulerStatistics) -> list[str]:
+    longest: dict[str, Stall] = {}
+    for stall in statistics.stalls:
+        if stall.where and stall.duration > longest.get(stall.where, stall).duration - 1e-9:
+            longest[stall.where] = stall
+    return [
+        f"{stall.what if stall.node is None else f'node {stall.node!r}'} blocked the loop for up "
+        f"to {stall.duration:.2g} s at {stall.where}; make that code a plain def hook, or await in "
+        "it"
+        for stall in longest.values()
+    ]
 
 
 def _table(nodes: Iterable[NodeStatistics]) -> list[str]:

@@ -8,7 +8,7 @@ import inspect
 import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, Unpack
 
 import trio
 
@@ -20,9 +20,10 @@ from ..errors import (
     NotRunning,
     RunFailed,
     UnknownNode,
+    add_remedy,
     nearest,
 )
-from ..executor import numbered_name
+from ..executor import EmergencyReport, numbered_name
 from ..health import Health
 from ..messages import AsyncResult, Fence, current_fence
 from ..node import (
@@ -40,6 +41,7 @@ from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
 from .settings import SchedulerSettings, Staging, check_rate
+from .watchdog import write_dump
 
 __all__ = ["RunResult", "Scheduler"]
 
@@ -64,8 +66,7 @@ class Scheduler:
         signals: Whether SIGINT and SIGTERM stop a run in the main thread.
         deterministic: Run one tick at a time in a fixed order. It trades isolation away.
         max_abandoned: Threads that may be left behind before tokens are held back.
-        stall_after: Seconds the loop may be blocked before a watchdog reports it. There is no
-            watchdog yet: the value is only checked.
+        stall_after: Seconds the loop may be blocked before the watchdog says by whom.
         switch_interval: Seconds for `sys.setswitchinterval` during a run; None: at most 0.5 ms,
             so that a busy Python thread does not hold the loop up.
 
@@ -103,6 +104,7 @@ class Scheduler:
         self._results: Hub[AsyncResult] = Hub("results")
         self._observers: list[Observer] = []
         self._run_state: Run | None = None
+        self._last_resort: Callable[[str], None] | None = None  # ends a process that cannot end
         self._last_statistics: SchedulerStatistics | None = None
         self.report: RunReport | None = None
         """The last run's report."""
@@ -358,7 +360,11 @@ class Scheduler:
         if trio.lowlevel.in_trio_run():
             return self._run(duration, task_status)  # type: ignore[return-value]
         _refuse_asyncio()
-        return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        try:
+            return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        except OSError as error:  # Trio itself needs descriptors
+            add_remedy(error)
+            raise
 
     def stop(self, reason: str = "") -> None:
         """Stop the run gracefully; any thread, any number of times, safe in signal handlers."""
@@ -366,16 +372,69 @@ class Scheduler:
         if run is not None:
             run.stop(reason or "stop() was called")
 
+    def emergency_stop(self, reason: str = "") -> EmergencyReport:
+        """Bring every critical node into its safe state now; any thread, signal-safe, no waiting.
+
+        Their ``enter_safe_state`` is called at once, on reserved threads or on the loop, and they
+        do not tick until `reset_emergency`; the run goes on. A second call changes nothing.
+
+        Arguments:
+            reason: For the log and the report.
+
+        Returns:
+            Whom it has reached so far; `emergency` says it later.
+        """
+        reason = reason or "emergency_stop() was called"
+        run = self._run_state
+        if run is None:
+            return EmergencyReport(reason=reason, at=math.nan, active=False)
+        return run.emergency_stop(reason)
+
+    def reset_emergency(self) -> None:
+        """Let critical nodes tick again; from the loop or any thread. Does nothing without need.
+
+        Raises:
+            HorusError: An ``enter_safe_state`` has not returned yet.
+        """
+        run = self._run_state
+        if run is not None and run.executor is not None:
+            self._on_loop(run.executor.safety.reset)
+
+    @property
+    def emergency(self) -> EmergencyReport | None:
+        """The present emergency, or the latest one of this or the last run; any thread."""
+        run, report = self._run_state, self.report
+        past = run.emergencies() if run is not None else report.emergencies if report else ()
+        return past[-1] if past else None
+
+    def dump(self, file: TextIO | None = None) -> None:
+        """Write who waits for whom, and where every task and thread stands; any thread.
+
+        It needs no loop: it also works while that is blocked. SIGUSR1 does it, too.
+
+        Arguments:
+            file: Where to; None: `sys.stderr`.
+        """
+        run = self._run_state
+        file = sys.stderr if file is None else file
+        if run is None:
+            write_dump(file, f"{self.name} does not run", None, None, None)
+        else:
+            run.dump(file)
+
     def statistics(self) -> SchedulerStatistics:
         """A frozen, consistent snapshot; at any time, any thread."""
         run = self._run_state
         if run is None and self._last_statistics is not None:
             last = self._last_statistics
+            stall_count, stalls = last.stall_count, last.stalls
             pool, timer, wake_ups, elapsed = last.pool, last.timer, last.wake_ups, last.elapsed
         elif run is None or run.executor is None:
             pool, timer, wake_ups, elapsed = None, "", 0, 0.0
+            stall_count, stalls = 0, ()
         else:
             executor = run.executor
+            stall_count, stalls = run.stalls()
             pool, elapsed = executor.pool.statistics(), run.elapsed()
             timer, wake_ups = executor.timer.source, executor.timer.wake_ups
         nodes = {m.name: m.snapshot() for m in tuple(self._members.values())}
@@ -393,6 +452,8 @@ class Scheduler:
             wake_ups=wake_ups,
             health=health,
             callback_errors=sum(observer.errors for observer in self._observers),
+            stall_count=stall_count,
+            stalls=stalls,
         )
 
     # Results

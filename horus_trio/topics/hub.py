@@ -82,6 +82,7 @@ class Hub(Generic[T]):
         self._clock: Callable[[], float] | None = None
         self._latest: list[T] = []  # none or one message: None is a message too
         self._latest_at = math.nan
+        self._latest_from: Fence | None = None
         # Called under the lock with each message before it is published.
         self._inspect: Callable[[T], None] | None = None
         if sys.flags.dev_mode:
@@ -120,6 +121,7 @@ class Hub(Generic[T]):
                 fence.refuse()
             with self._lock:
                 taken, ringers = self._publish(data)
+                self._latest_from = fence
         if ringers:
             _ring(ringers)
         return taken
@@ -230,6 +232,12 @@ class Hub(Generic[T]):
         with self._lock:
             return (self._latest[0], self._latest_at) if self._latest else None
 
+    @property
+    def last_sender(self) -> str | None:
+        """Name of the node that published last, from a hook; None: none did. Any thread."""
+        fence = self._latest_from
+        return None if fence is None else fence.owner
+
     def statistics(self) -> HubStatistics:
         """A snapshot; each subscription's part is consistent. Any thread."""
         subscriptions = tuple(s.statistics() for s in self._subscriptions)
@@ -272,6 +280,7 @@ class Hub(Generic[T]):
                 sender.result = outcome.capture(sender.fence.refuse)
             else:
                 taken, more = self._publish(sender.data)
+                self._latest_from = sender.fence
                 sender.result = outcome.Value(taken)
                 ringers.extend(more)
             ringers.append(sender)

@@ -60,6 +60,8 @@ class Link(Generic[T]):
         self._sent = 0
         self._received = 0
         self._closed = False
+        self._last_sender: Fence | None = None
+        self._last_receiver: Fence | None = None
         self._producer: _Waiter | None = None
         self._consumer: _Waiter | None = None
 
@@ -71,6 +73,16 @@ class Link(Generic[T]):
     def name(self) -> str:
         """The link's name."""
         return self._name
+
+    @property
+    def last_sender(self) -> str | None:
+        """Name of the node that sent last, in a hook of its own; None: none did. Any thread."""
+        return None if self._last_sender is None else self._last_sender.owner
+
+    @property
+    def last_receiver(self) -> str | None:
+        """Name of the node that received last, in a hook of its own; None: none did. Any thread."""
+        return None if self._last_receiver is None else self._last_receiver.owner
 
     def send_nowait(self, data: T) -> None:
         """Put one message in; any thread, not a checkpoint.
@@ -88,6 +100,7 @@ class Link(Generic[T]):
                 if fence.closed:
                     fence.refuse()
                 consumer = self._put(data)
+                self._last_sender = fence
         if consumer is not None:
             consumer.wake()
 
@@ -117,6 +130,7 @@ class Link(Generic[T]):
                 if fence.closed:
                     fence.refuse()
                 value, producer = self._take()
+                self._last_receiver = fence
         if producer is not None:
             producer.wake()
         return value

@@ -99,6 +99,11 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         return self._hub.name
 
     @property
+    def overflow(self) -> Overflow:
+        """What a full subscription does with one more message."""
+        return self._overflow
+
+    @property
     def depth(self) -> int:
         """Messages waiting; may have changed before the caller looks at it."""
         return len(self._buffer)

@@ -201,16 +201,13 @@ class Bench:
 
     async def make_safe(self) -> list[str]:
         """Have the engine call ``enter_safe_state``; what it raised, as text. A checkpoint."""
-        runner, done = self.runner, trio.Event()
+        runner = self.runner
         before = len(runner.hook_errors)
-
-        async def make_safe() -> None:
-            await runner._make_safe()
-            done.set()
-
         self.harness.scheduler.pause(runner.name)
-        runner.executor.start_soon(make_safe)
-        await self.harness.advance_until(done.is_set, within=runner.options.shutdown_timeout + 1.0)
+        runner.safe_state.pass_through()
+        await self.harness.advance_until(
+            lambda: not runner.safe_state.is_out, within=runner.options.shutdown_timeout + 1.0
+        )
         self.harness.scheduler.resume(runner.name)
         return runner.hook_errors[before:]
 

@@ -1,0 +1,149 @@
+"""Who waits for whom, and where every task and thread stands, as text; in any thread.
+
+The loop need not run: Trio's tree of tasks is walked from outside, so a task that is running, or
+that ends meanwhile, may be described as it was a moment before.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+import trio
+
+from ...executor import AsyncIOExecutor, describe_silence, wait_of
+from ...health import NodeState
+
+if TYPE_CHECKING:
+    from .blocked import BlockedLoop
+
+__all__ = ["write_dump"]
+
+ATTEMPTS = 5
+"""Looks at a set of tasks that changes meanwhile."""
+
+
+def write_dump(
+    file: TextIO,
+    title: str,
+    executor: AsyncIOExecutor | None,
+    root: trio.lowlevel.Task | None,
+    blocked: BlockedLoop | None,
+) -> None:
+    """Write it all, a line or more for each node, topic, task and thread.
+
+    Arguments:
+        file: Where to; may block, so not on the loop if that matters.
+        title: Its first line.
+        executor: The nodes; None: there is no run.
+        root: Trio's first task.
+        blocked: Knows whether the loop is.
+    """
+    lines = [title]
+    if executor is not None:
+        culprit = None if blocked is None else blocked.culprit()
+        if blocked is not None and culprit is not None:
+            lines.append(f"the loop has been BLOCKED for {blocked.blocked_for:.1f} s by {culprit}")
+        report = executor.safety.report
+        if report is not None and report.active:
+            lines.append(str(report))
+        lines += ["", "nodes", *_nodes(executor), *_pool(executor)]
+    if root is not None:
+        runners = () if executor is None else tuple(executor.runners.values())
+        names = {r.task: f"node {r.name!r}" for r in runners if r.task is not None}
+        lines += ["", "tasks", *_tasks(root, names, 1)]
+    lines += ["", "threads", *_threads()]
+    file.write("\n".join(lines) + "\n")
+    file.flush()
+
+
+def _nodes(executor: AsyncIOExecutor) -> Iterator[str]:
+    runners = executor.runners.copy()
+    width = max(map(len, runners), default=0)
+    now = executor.clock()
+    for name, runner in runners.items():
+        text = f"  {name:<{width}}  {runner.state.value}"
+        tick, wait = runner.seat.tick, wait_of(runner)
+        if runner.state is NodeState.WAITING_FOR_INPUT:
+            topic = runner.seat.waiting_for
+            text += f" from topic {topic!r}"
+            if topic is not None:
+                text += f": {describe_silence(topic, runners)}"
+        elif wait is not None and tick is not None:
+            text += f", in tick {tick.seq} since {now - tick.scheduled:.1f} s: {wait}"
+        elif runner.state is not NodeState.RUNNING:
+            text += f" ({runner.phase})"
+        yield text
+
+
+def _pool(executor: AsyncIOExecutor) -> Iterator[str]:
+    pool = executor.pool.statistics()
+    yield f"  pool: {pool.borrowed} of {pool.tokens:g} tokens are taken"
+    if pool.waiting_nodes:
+        yield f"  pool: {', '.join(pool.waiting_nodes)} wait for one"
+    for thread in pool.abandoned:
+        yield f"  left behind {thread.age:.1f} s ago: {thread.node}.{thread.call}"
+
+
+def _tasks(
+    task: trio.lowlevel.Task, names: Mapping[trio.lowlevel.Task, str], depth: int
+) -> Iterator[str]:
+    indent = "  " * depth
+    yield f"{indent}{names.get(task, task.name)}"
+    yield from _stack(task.iter_await_frames(), f"{indent}  ")
+    for nursery in list(task.child_nurseries):
+        for child in _children(nursery):
+            yield from _tasks(child, names, depth + 1)
+
+
+def _children(nursery: trio.Nursery) -> list[trio.lowlevel.Task]:
+    for _ in range(ATTEMPTS):
+        try:
+            return sorted(nursery.child_tasks, key=lambda task: task.name)
+        except RuntimeError:  # it changed while it was looked at
+            continue
+    return []
+
+
+def _threads() -> Iterator[str]:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        if ident == threading.get_ident():
+            continue
+        stack = list(_stack(reversed(list(traceback.walk_stack(frame))), "    "))
+        idle = "" if stack else ", idle"
+        yield f"  {names.get(ident, ident)}{idle}"
+        yield from stack
+
+
+def _stack(frames: Iterable[tuple[FrameType, int]], indent: str) -> Iterator[str]:
+    """The users' own frames, the outermost first; where there are none, the engine's innermost."""
+    users: list[str] = []
+    ours: list[str] = []
+    for frame, line in frames:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in _PLUMBING or module in _IDLING:
+            continue
+        file, function = frame.f_code.co_filename, frame.f_code.co_name
+        source = linecache.getline(file, line).strip()
+        is_ours = module.startswith("horus_trio.") and not module.startswith("horus_trio.cli.")
+        (ours if is_ours else users).append(f"{indent}{file}:{line} in {function}: {source}")
+    yield from users or ours[-1:]
+
+
+_PLUMBING = (
+    "trio",
+    "outcome",
+    "trio_util",
+    "threading",
+    "runpy",
+    "contextlib",
+    "_pytest",
+    "pluggy",
+)
+_IDLING = ("horus_trio.logs", "horus_trio.executor.threads", f"{__package__}.thread")

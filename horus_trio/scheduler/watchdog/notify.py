@@ -1,0 +1,107 @@
+"""Tells systemd how the robot is: the protocol of ``sd_notify(3)``: datagrams to a socket.
+
+``READY=1`` once the nodes are initialised, ``STATUS=`` now and then, ``STOPPING=1`` at the stop,
+and ``WATCHDOG=1`` only while the robot makes progress: systemd restarts one that makes none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from .thread import Duty
+
+__all__ = ["Notifier"]
+
+STATUS_EVERY = 5.0
+"""Seconds."""
+
+
+class Notifier(Duty):
+    """Sends the notifications of one run; does nothing where systemd does not ask for any.
+
+    Arguments:
+        progress: Says what keeps the robot from its work, or an empty text.
+        status: Describes the robot in a line.
+        environment: Where ``NOTIFY_SOCKET`` and the like are looked up.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[], str],
+        status: Callable[[], str],
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._progress = progress
+        self._status = status
+        address = environment.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket: socket.socket | None = None
+        if address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+        self._beat_every = _watchdog_interval(environment)
+        self._next_beat = self._next_status = math.inf
+        self._obstacle = ""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether systemd wants to be told."""
+        return self._socket is not None
+
+    def ready(self) -> None:
+        """Every node is initialised. Any thread."""
+        self._send("READY=1")
+        if self._socket is not None:
+            self._next_status = 0.0
+            if self._beat_every is not None:
+                self._next_beat = 0.0
+
+    def stopping(self, reason: str) -> None:
+        """The stop has begun. Any thread."""
+        self._next_status = math.inf
+        self._send(f"STOPPING=1\nSTATUS={_line(f'stopping: {reason}')}")
+
+    def close(self) -> None:
+        """The run is over. Idempotent."""
+        self._next_beat = self._next_status = math.inf
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def look(self, now: float) -> float:
+        if self._beat_every is not None and now >= self._next_beat:
+            self._next_beat = now + self._beat_every
+            obstacle = self._progress()
+            if not obstacle:
+                self._send("WATCHDOG=1")
+            elif obstacle != self._obstacle:
+                self._send(f"STATUS={_line(f'no progress: {obstacle}')}")
+            self._obstacle = obstacle
+        if now >= self._next_status:
+            self._next_status = now + STATUS_EVERY
+            if not self._obstacle:
+                self._send(f"STATUS={_line(self._status())}")
+        return min(self._next_beat, self._next_status)
+
+    def _send(self, text: str) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # nobody listens, or is slow: the robot goes on
+                self._socket.sendto(text.encode(), self._address)
+
+
+def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
+    """Seconds between beats: half of what systemd allows; None: it does not watch this process."""
+    with contextlib.suppress(ValueError):
+        microseconds = int(environment.get("WATCHDOG_USEC", "0"))
+        pid = int(environment.get("WATCHDOG_PID", os.getpid()))
+        if microseconds > 0 and pid == os.getpid():
+            return microseconds / 2e6
+    return None
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
