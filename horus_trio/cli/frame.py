@@ -63,6 +63,7 @@ class Frame:
         nodes: Its nodes, in the order in which they were added.
         sent: Messages published so far, by topic.
         left_behind: Threads that were abandoned and have not returned.
+        stalls: How often the loop stood still.
     """
 
     name: str = ""
@@ -71,6 +72,7 @@ class Frame:
     nodes: tuple[NodeRow, ...] = ()
     sent: Mapping[str, int] = dataclasses.field(default_factory=dict)
     left_behind: int = 0
+    stalls: int = 0
 
     @classmethod
     def of(cls, statistics: horus.SchedulerStatistics) -> Frame:
@@ -83,6 +85,7 @@ class Frame:
             nodes=tuple(NodeRow.of(node) for node in statistics.nodes.values()),
             sent={topic.name: topic.sent for topic in statistics.topics.values()},
             left_behind=0 if pool is None else len(pool.abandoned),
+            stalls=statistics.stall_count,
         )
 
     def to_dict(self) -> dict[str, Any]:

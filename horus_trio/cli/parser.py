@@ -23,6 +23,8 @@ COMMANDS = {
     "resume": "resume",
     "rate": "rate",
     "stop": "stop",
+    "emergency": "emergency",
+    "reset": "reset",
     "dump": "dump",
     "doctor": "doctor",
     "completion": "completion",

@@ -8,7 +8,6 @@ import json
 import logging
 import signal
 import sys
-from typing import Any, cast
 
 import horus_trio as horus
 
@@ -49,7 +48,7 @@ class Session:
                 scheduler._change_settings({"name": options.name})
             apply(scheduler, options.overrides)
             self._set_up_logging()
-            cast(Any, scheduler)._last_resort = end_process
+            scheduler._last_resort = end_process
             events = Events()
             scheduler.on_result(events.result)
             view = View(

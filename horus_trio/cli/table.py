@@ -34,6 +34,7 @@ _STYLES = {
     **dict.fromkeys(_TICKING, "green"),
     horus.NodeState.BACKING_OFF.value: "yellow",
     horus.NodeState.SUSPENDED.value: "yellow",
+    horus.NodeState.SAFE.value: "yellow",
     horus.NodeState.STUCK.value: "red",
     horus.NodeState.FAILED.value: "red",
 }
@@ -121,7 +122,8 @@ class Table:
     def _totals(self, frame: Frame) -> str:
         words = [f"{topic} {sent}" for topic, sent in frame.sent.items()]
         sent = _listed(words[:NAMED], len(words)) or "none"
-        return f"messages: {sent}; threads left behind: {frame.left_behind or 'none'}"
+        text = f"messages: {sent}; threads left behind: {frame.left_behind or 'none'}"
+        return text + (f"; the loop stood still {frame.stalls} x" if frame.stalls else "")
 
 
 def _interest(node: NodeRow) -> tuple[int, bool, int]:

@@ -85,6 +85,57 @@ def test_nodes_are_controlled() -> None:
         assert scheduler.statistics().nodes["imu"].rate == 50
 
 
+def test_an_emergency_reaches_critical_nodes_while_the_loop_is_blocked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    blocking, going_on = threading.Event(), threading.Event()
+
+    class Motor(horus.Node):
+        critical = True
+
+        def tick(self) -> None:
+            pass
+
+        def enter_safe_state(self) -> None:
+            safe.append(self.name)
+
+    class Gripper(Motor):
+        def enter_safe_state(self) -> None:
+            raise OSError("jammed")
+
+    class Blocks(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            if not going_on.is_set():
+                blocking.set()
+                going_on.wait(20)  # what no node should do
+
+    safe: list[str] = []
+    with robot(Motor("motor"), Blocks("blocks")) as (scheduler, _):
+        try:
+            assert blocking.wait(20)
+            assert main("emergency", "a test") == 0
+            assert safe == ["motor"]
+            assert capsys.readouterr().out == "emergency: a test\n  motor: safe\n"
+            assert main("dump") == 0
+            dumped = capsys.readouterr().out
+            assert "going_on.wait(20)" in dumped
+        finally:
+            going_on.set()
+        wait_until(lambda: main("reset") == 0)
+        assert scheduler.emergency is not None
+        assert not scheduler.emergency.active
+    capsys.readouterr()
+    with robot(Gripper("gripper")):
+        assert main("emergency") == 1
+        assert "  gripper: NOT SAFE\n" in capsys.readouterr().out
+    with robot(Imu("imu")):
+        assert main("emergency") == 0
+        assert "there is no critical node" in capsys.readouterr().out
+    with listening(horus.Scheduler()):
+        assert main("emergency") == 1
+        assert "not running: nobody was called" in capsys.readouterr().err
+
+
 def test_a_stop_is_answered_and_its_reason_reported() -> None:
     scheduler = horus.Scheduler().add(Imu())
     answers: list[Any] = []

@@ -38,7 +38,9 @@ VALUES = st.recursive(
     max_leaves=10,
 )
 # What would end or pause the robot is left to the tests that mean it.
-COMMANDS = st.sampled_from([name for name in REQUESTS if name != "stop"]) | st.text(max_size=10)
+COMMANDS = st.sampled_from(
+    [name for name in REQUESTS if name not in ("stop", "emergency")]
+) | st.text(max_size=10)
 OBJECTS = st.builds(
     lambda do, more: {"do": do} | more,
     COMMANDS,

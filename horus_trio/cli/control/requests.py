@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import horus_trio as horus
 from horus_trio.errors import nearest
@@ -29,6 +29,9 @@ DUMP_LIMIT = 1_000_000
 
 REASON_LIMIT = 200
 """Characters of the reason of a stop."""
+
+SAFE_WITHIN = 0.5
+"""Seconds in which an emergency has reached whom it can reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +119,37 @@ def _rate(scheduler: horus.Scheduler, node: str, hz: float) -> None:
 
 
 def _stop(scheduler: horus.Scheduler, reason: str = "horus-trio stop") -> None:
-    printable = "".join(c if c.isprintable() else " " for c in reason[:REASON_LIMIT])
-    scheduler.stop(printable.strip())
+    scheduler.stop(_printable(reason))
+
+
+def _emergency(scheduler: horus.Scheduler, reason: str = "horus-trio emergency") -> dict[str, Any]:
+    scheduler.emergency_stop(_printable(reason))
+    until = time.monotonic() + SAFE_WITHIN
+    while (report := scheduler.emergency) is not None and report.pending:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    if report is None or not report.active:
+        raise ControlError("the robot is not running: nobody was called")
+    return {
+        "reason": report.reason,
+        "safe": list(report.reached),
+        "pending": list(report.pending),
+        "failed": list(report.unreached),
+    }
+
+
+def _reset(scheduler: horus.Scheduler) -> None:
+    scheduler.reset_emergency()
+
+
+def _printable(reason: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in reason[:REASON_LIMIT]).strip()
 
 
 def _dump(scheduler: horus.Scheduler) -> str:
     text = io.StringIO()
-    cast(Any, scheduler).dump(text)
+    scheduler.dump(text)
     return text.getvalue()[:DUMP_LIMIT]
 
 
@@ -136,5 +163,7 @@ REQUESTS: Mapping[str, Request] = {
     "resume": Request(perform=_resume, required={"node": str}),
     "rate": Request(perform=_rate, required={"node": str, "hz": float}),
     "stop": Request(perform=_stop, optional={"reason": str}),
+    "emergency": Request(perform=_emergency, optional={"reason": str}),
+    "reset": Request(perform=_reset),
     "dump": Request(perform=_dump),
 }
