@@ -1,4 +1,4 @@
-"""What the commands have in common that look into a running robot."""
+"""What the commands have in common that look into a running robot, or run one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import horus_trio as horus
+
     from .control.client import Connection
 
-__all__ = ["add_json", "add_robot", "connected", "interruptible", "print_json", "print_table"]
+__all__ = [
+    "add_json",
+    "add_robot",
+    "connected",
+    "interruptible",
+    "listening_if_possible",
+    "print_json",
+    "print_table",
+]
 
 
 def add_robot(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +48,19 @@ def connected(options: argparse.Namespace) -> Iterator[Connection]:
 
     with Connection(choose(options.robot).path) as robot:
         yield robot
+
+
+@contextlib.contextmanager
+def listening_if_possible(scheduler: horus.Scheduler) -> Iterator[None]:
+    """Let others look into a robot while inside; it runs without that, too."""
+    from .control import ControlError, listening
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(listening(scheduler))
+        except ControlError as error:
+            sys.stderr.write(f"horus-trio: nobody can look into this robot: {error}\n")
+        yield
 
 
 @contextlib.contextmanager

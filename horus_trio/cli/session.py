@@ -13,12 +13,12 @@ import horus_trio as horus
 
 from .capture import Capture
 from .console import Console
-from .control import ControlError, listening
 from .errors import FAILED
 from .events import Events
 from .failure import failures
 from .last_resort import end_process
 from .live import View
+from .looking import listening_if_possible
 from .overrides import apply
 from .target import load
 
@@ -59,7 +59,9 @@ class Session:
                 seconds=options.duration,
                 capture=capture if console.live else None,
             )
-            with self._control(scheduler), contextlib.nullcontext() if self._silent else view:
+            silent = options.json or options.quiet
+            control = contextlib.nullcontext if options.no_control else listening_if_possible
+            with control(scheduler), contextlib.nullcontext() if silent else view:
                 report = self._run(scheduler)
         if view.broken:
             raise BrokenPipeError
@@ -68,10 +70,6 @@ class Session:
             self._say(report, code)
         return code
 
-    @property
-    def _silent(self) -> bool:
-        return bool(self._options.json or self._options.quiet)
-
     def _run(self, scheduler: horus.Scheduler) -> horus.RunReport:
         try:
             return scheduler.run(self._options.duration)
@@ -79,16 +77,6 @@ class Session:
             self._failure = failure
             report: horus.RunReport = failure.report
             return report
-
-    def _control(self, scheduler: horus.Scheduler) -> contextlib.AbstractContextManager[object]:
-        """The socket; a robot runs without one, too."""
-        stack = contextlib.ExitStack()
-        if not self._options.no_control:
-            try:
-                stack.enter_context(listening(scheduler))
-            except ControlError as error:
-                sys.stderr.write(f"horus-trio run: nobody can look into this robot: {error}\n")
-        return stack
 
     def _set_up_logging(self) -> None:
         """Show what nodes and engine log, unless the program has its own mind about it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 import trio
-from command_line import ROBOT, finished, started, wait_for_socket, write_program
+from command_line import ROBOT, Screen, finished, started, wait_for_socket, write_program
 
 import horus_trio as horus
 from horus_trio.cli.control import ControlError, listening
@@ -28,9 +29,11 @@ from horus_trio.cli.control.server import CLIENTS, ECHO_BUFFER
 
 class Imu(horus.AsyncNode):
     rate = 100
+    sent = 0
 
     async def tick_async(self) -> None:
-        self.send("imu", {"seq": self.current_tick and self.current_tick.seq})
+        self.sent += 1
+        self.send("imu", {"seq": self.sent})
 
 
 @contextlib.contextmanager
@@ -384,6 +387,14 @@ def test_it_answers_while_the_loop_is_blocked() -> None:
         wait_until(lambda: scheduler.statistics().nodes["imu"].state is paused)
 
 
+def ticks_in_a_second(scheduler: horus.Scheduler) -> float:
+    before = scheduler.statistics()
+    time.sleep(1.0)
+    now = scheduler.statistics()
+    ticks = now.nodes["fast"].ok - before.nodes["fast"].ok
+    return ticks / (now.elapsed - before.elapsed)
+
+
 @pytest.mark.slow
 def test_clients_that_hang_cost_the_robot_nothing() -> None:
     class Fast(horus.AsyncNode):
@@ -395,7 +406,7 @@ def test_clients_that_hang_cost_the_robot_nothing() -> None:
     with contextlib.ExitStack() as stack:
         begun = time.monotonic()
         with robot(Fast("fast")) as (scheduler, path):
-            wait_until(lambda: scheduler.topic("imu").statistics().sent)
+            alone = ticks_in_a_second(scheduler)
             for number in range(CLIENTS):
                 client = stack.enter_context(socket.socket(socket.AF_UNIX))
                 client.connect(str(path))
@@ -406,16 +417,9 @@ def test_clients_that_hang_cost_the_robot_nothing() -> None:
                 else:
                     client.sendall(b'{"do": "fra')
             wait_until(lambda: subscriptions(scheduler) == 12)
-            before = scheduler.statistics()
-            most = 0
-            for _ in range(20):
-                time.sleep(0.1)
-                hub = scheduler.topic("imu").statistics()
-                most = max(most, hub.depth)
-            now = scheduler.statistics()
-            seconds = now.elapsed - before.elapsed
-            assert now.nodes["fast"].ok - before.nodes["fast"].ok > 0.7 * 1000 * seconds
-            assert most <= 12 * ECHO_BUFFER
+            # Hardly less than before: other programs may need this machine, too.
+            assert ticks_in_a_second(scheduler) > 0.5 * alone
+            assert scheduler.topic("imu").statistics().depth <= 12 * ECHO_BUFFER
             # One more is told so, and they are hung up on after their time.
             with socket.socket(socket.AF_UNIX) as one_more:
                 one_more.connect(str(path))
@@ -550,6 +554,32 @@ def test_what_the_robot_refuses_is_said(
 ) -> None:
     assert main(*words) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_ends_an_echo() -> None:
+    with robot() as (scheduler, _):
+        wait_until(lambda: scheduler.topic("imu").statistics().sent)
+        with started("echo", "imu") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(timeout=20) == 128 + signal.SIGPIPE
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+        wait_until(lambda: subscriptions(scheduler) == 0)
+
+
+@pytest.mark.slow
+def test_top_on_a_terminal() -> None:
+    with robot() as (scheduler, _), Screen("top", "--interval", "0.1") as screen:
+        screen.read(until="imu 1")  # ten messages or more
+        scheduler.pause("imu")
+        shown = screen.read(until="paused")
+        screen.interrupt()
+        assert screen.process.wait(timeout=20) == 0
+    assert re.search(r"imu +\x1b\[32mrunning", shown)
+    assert re.search(r"\x1b\[\d+A", shown)
 
 
 @pytest.mark.slow

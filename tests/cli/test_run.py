@@ -148,6 +148,17 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, runtime: Path, signum: signal
     assert list(runtime.iterdir()) == []
 
 
+def test_a_robot_that_cannot_be_looked_into_runs_all_the_same(
+    tmp_path: Path, runtime: Path
+) -> None:
+    runtime.chmod(0o755)
+    words = ["run", str(write_program(tmp_path, ROBOT)), "--duration", "0.2", "--quiet"]
+    code, out, err = finished(*words)
+    assert (code, out) == (0, "")
+    assert err.startswith("horus-trio: nobody can look into this robot: there is no folder for")
+    assert finished(*words, "--no-control") == (0, "", "")
+
+
 HARD_TO_STOP = """
     import time, trio
     import horus_trio as horus

@@ -66,16 +66,16 @@ class _Walk:
                 pass
         if depth == 0:
             return "…"
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return self._pairs(zip(value._fields, value, strict=False), len(value), depth)
+        if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+            return self._pairs(zip(names, value, strict=False), len(value), depth)
         if isinstance(value, (list, tuple, set, frozenset)):
             return self._items(value, depth)
         if isinstance(value, dict):
             return self._pairs(value.items(), len(value), depth)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
-            pairs = ((name, getattr(value, name, None)) for name in names)
-            return self._pairs(pairs, len(names), depth)
+            fields = dataclasses.fields(value)
+            pairs = ((field.name, getattr(value, field.name, None)) for field in fields)
+            return self._pairs(pairs, len(fields), depth)
         return self._shown(value)
 
     def _items(self, values: Collection[Any], depth: int) -> list[Any]:

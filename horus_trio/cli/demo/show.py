@@ -14,6 +14,7 @@ import horus_trio as horus
 
 from ..console import Console
 from ..live import View
+from ..looking import listening_if_possible
 from .failures import CountedEvents
 from .naive import NaiveLoop, NaiveOutcome
 from .robot import Robot
@@ -83,7 +84,10 @@ def _run_robot(
     world.hang_up(after=HANG_UP_AFTER * seconds, seconds=min(HANG_UP_MOST, HANG_UP_SHARE * seconds))
     error = None
     title = "The same nodes in horus_trio"
-    with View(console, scheduler, events, title=title, seconds=seconds) as view:
+    with (
+        listening_if_possible(scheduler),
+        View(console, scheduler, events, title=title, seconds=seconds) as view,
+    ):
         try:
             report: horus.RunReport = scheduler.run(seconds)
         except horus.RunFailed as failure:
