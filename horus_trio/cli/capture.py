@@ -28,7 +28,7 @@ class Capture:
         self._holding = False
         self._pieces: list[tuple[_Stream, str]] = []
         self._size = 0
-        self._dropped = 0
+        self._lost = 0
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -72,7 +72,7 @@ class Capture:
             if not self._holding:
                 return False
             if self._size + len(text) > CAPACITY:
-                self._dropped += 1
+                self._lost += 1
             else:
                 self._size += len(text)
                 self._pieces.append((stream, text))
@@ -88,9 +88,9 @@ class Capture:
             open_lines[stream] = last
         self._pieces = [(stream, text) for stream, text in open_lines.items() if text]
         self._size = sum(len(text) for _, text in self._pieces)
-        if self._dropped:
-            lines.append(f"… {self._dropped} prints did not fit and were dropped")
-            self._dropped = 0
+        if self._lost:
+            lines.append(f"… {self._lost} prints did not fit and were dropped")
+            self._lost = 0
         return lines
 
 
