@@ -536,7 +536,7 @@ BREAKERS = [
         breaks="a forced stop makes nobody safe",
         search='        self.safety.trip_if_exposed("the stop is forced")\n',
         replace="",
-        tests="forced_stop_gives",
+        tests="forced_stop",
     ),
     Breaker(
         promise="G13",
