@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 
@@ -13,7 +14,7 @@ import horus_trio as horus
 
 from .capture import Capture
 from .console import Console
-from .errors import FAILED
+from .errors import FAILED, USAGE, CommandFailed
 from .events import Events
 from .failure import failures
 from .last_resort import end_process
@@ -43,14 +44,16 @@ class Session:
         options, console = self._options, self._console
         capture = Capture()
         with capture.installed() if console.live else contextlib.nullcontext():
-            scheduler = load(options.target, options.name)
-            if options.name is not None:
-                scheduler._change_settings({"name": options.name})
+            scheduler = load(options.target)
             apply(scheduler, options.overrides)
+            if options.name is not None:
+                self._rename(scheduler, options.name)
             self._set_up_logging()
             scheduler._last_resort = end_process
             events = Events()
-            scheduler.on_result(events.result)
+            silent = options.json or options.quiet
+            if not silent:
+                scheduler.on_result(events.result)
             view = View(
                 console,
                 scheduler,
@@ -59,16 +62,24 @@ class Session:
                 seconds=options.duration,
                 capture=capture if console.live else None,
             )
-            silent = options.json or options.quiet
             control = contextlib.nullcontext if options.no_control else listening_if_possible
             with control(scheduler), contextlib.nullcontext() if silent else view:
                 report = self._run(scheduler)
         if view.broken:
             raise BrokenPipeError
         code = _exit_code(report, self._failure)
-        if not view.stuck:
-            self._say(report, code)
+        if view.stuck:
+            # Nobody takes what is written, and code of the robot may hold the stream's lock: the
+            # interpreter's own end would wait for both.
+            os._exit(code)
+        self._say(report, code)
         return code
+
+    def _rename(self, scheduler: horus.Scheduler, name: str) -> None:
+        try:
+            scheduler._change_settings({"name": name})
+        except horus.ConfigurationError as error:
+            raise CommandFailed(f"--name: {error}", USAGE) from None
 
     def _run(self, scheduler: horus.Scheduler) -> horus.RunReport:
         try:

@@ -28,12 +28,11 @@ __all__ = ["load"]
 Ingredient: TypeAlias = horus.Node | type[horus.Node]
 
 
-def load(target: str, name: str | None = None) -> horus.Scheduler:
-    """Import the target and find or make its scheduler.
+def load(target: str) -> horus.Scheduler:
+    """Import the target and find or make its scheduler; one made here is named for the module.
 
     Arguments:
         target: ``FILE.py``, ``MODULE``, or one of them with ``:ATTRIBUTE``.
-        name: Of a scheduler that is made here; None: that of the file or module.
 
     Raises:
         CommandFailed: There is no such thing, nothing to run, or the target's own code failed.
@@ -41,10 +40,10 @@ def load(target: str, name: str | None = None) -> horus.Scheduler:
     place, _, attribute = target.partition(":")
     if place.endswith(".py") or os.sep in place:
         module = _import_file(Path(place))
-        name = name or Path(place).stem
+        name = Path(place).stem
     else:
         module = _import_module(place)
-        name = name or place.rpartition(".")[2]
+        name = place.rpartition(".")[2]
     found = _attribute(module, attribute, target) if attribute else _look(module, target)
     return _scheduler(found, target, name)
 

@@ -121,7 +121,11 @@ def test_a_node_that_failed_for_good_shows_in_the_exit_code(tmp_path: Path) -> N
         (["robot.py", "--set", "Imo-1.rate=3"], 2, "horus-trio run: --set Imo-1.rate=3: no node"),
         (["robot.py", "--set", "rate"], 2, "argument --set: 'rate': expected NODE.OPTION=VALUE"),
         (["robot.py", "--duration", "-1"], 2, "'-1' is not a number of seconds, 0 or more"),
-        (["robot.py", "--name", "\n"], 1, "expected a printable, non-empty str"),
+        (
+            ["robot.py", "--name", "\n"],
+            2,
+            "--name: name='\\n': expected a printable, non-empty str",
+        ),
         (["robot.py", "--json", "--quiet"], 2, "not allowed with argument"),
         ([], 2, "the following arguments are required: TARGET"),
     ],
@@ -208,7 +212,16 @@ def test_a_reader_that_goes_away_ends_it_in_order(tmp_path: Path) -> None:
 def test_a_reader_that_does_not_read_holds_up_neither_the_robot_nor_its_end(
     tmp_path: Path, runtime: Path
 ) -> None:
-    program = write_program(tmp_path, ROBOT)
+    program = write_program(
+        tmp_path,
+        ROBOT
+        + """
+    class Chatty(horus.Node):
+        shutdown_timeout = 0.2
+        def tick(self):
+            print("x" * 10_000)  # hangs, and holds the stream's lock
+    """,
+    )
     reading, writing = os.pipe()
     try:
         size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)

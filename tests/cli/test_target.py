@@ -108,11 +108,11 @@ def test_a_target_is_found(
     assert sys.argv[0] in (target.partition(":")[0], "robot.py")
 
 
-def test_a_module_in_a_package_is_found_and_a_name_can_be_given(tmp_path: Path) -> None:
+def test_a_module_in_a_package_is_found(tmp_path: Path) -> None:
     (tmp_path / "fleet").mkdir()
     write_program(tmp_path / "fleet", OTHER, "rover.py")
-    scheduler = load("fleet.rover", "mine")
-    assert scheduler.name == "mine"
+    scheduler = load("fleet.rover")
+    assert scheduler.name == "rover"
     assert list(scheduler.statistics().nodes) == ["Imported-1"]
 
 
