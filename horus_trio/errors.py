@@ -32,6 +32,7 @@ __all__ = [
     "TickTimedOut",
     "UnknownNode",
     "UnknownTopic",
+    "WorkerFailed",
     "add_remedy",
     "nearest",
 ]
@@ -91,6 +92,13 @@ class TickTimedOut(HorusError, TimeoutError):
 
 class HookTimedOut(HorusError, TimeoutError):
     """A hook (``init``, ``shutdown``, …) took longer than its limit."""
+
+
+class WorkerFailed(HorusError):
+    """The worker process of a ``thread="process"`` node died, did not start, or broke its answer.
+
+    It also stands in for what a tick raised there, where that cannot be pickled.
+    """
 
 
 class NodeExited(HorusError):

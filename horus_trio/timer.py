@@ -25,21 +25,10 @@ from typing import Protocol, cast
 
 import trio
 
-__all__ = [
-    "HIGHEST_RATE",
-    "NO_DESCRIPTOR",
-    "Alarm",
-    "AlarmClock",
-    "Grid",
-    "Timer",
-    "is_real_time",
-]
+__all__ = ["HIGHEST_RATE", "Alarm", "AlarmClock", "Grid", "Timer", "is_real_time"]
 
 HIGHEST_RATE = 1e6
 """In Hz; beyond it, floats can no longer tell the points of a grid apart after a long run."""
-
-NO_DESCRIPTOR = "trio.sleep, for want of a descriptor"
-"""The source of a timer that would have been precise, but had no descriptor for it."""
 
 
 class Grid:
@@ -125,10 +114,7 @@ class Timer:
 
     @property
     def source(self) -> str:
-        """What wakes the timer: ``timerfd``, ``trio.sleep``, or ``clock``, a virtual one.
-
-        `NO_DESCRIPTOR` if it is Trio only because the process had no descriptor left.
-        """
+        """What wakes the timer: ``timerfd``, ``trio.sleep``, or ``clock``, a virtual one."""
         return self._source.name
 
     @property
@@ -202,8 +188,9 @@ class _Source(abc.ABC):
 class _SleepSource(_Source):
     """Trio's own deadlines: right under every clock, on whole milliseconds under the real one."""
 
-    def __init__(self, name: str = "trio.sleep") -> None:
-        self.name = name
+    name = "trio.sleep"
+
+    def __init__(self) -> None:
         self._when = math.inf
         self._scope: trio.CancelScope | None = None
 
@@ -339,6 +326,4 @@ def _open_source(clock: trio.abc.Clock) -> _Source:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOSYS, errno.EINVAL):
                 raise
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                return _SleepSource(NO_DESCRIPTOR)
     return _SleepSource()

@@ -24,7 +24,7 @@ from .table import Table
 
 __all__ = ["View"]
 
-REDRAW = 0.25
+REDRAW = 0.4
 """Seconds between pictures, at least."""
 
 LOOK = 0.1

@@ -13,6 +13,7 @@ from .executor import (
 )
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
+from .process import check_process
 from .runner import NodeRunner
 from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
@@ -32,6 +33,7 @@ __all__ = [
     "SafetyOutcome",
     "ThreadCall",
     "attribution",
+    "check_process",
     "describe",
     "describe_silence",
     "numbered_name",

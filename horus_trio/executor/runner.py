@@ -7,15 +7,14 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import outcome
 import trio
 
 from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
-from ..logs import text_of
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
@@ -23,11 +22,14 @@ from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
 from .judge import Judge, is_interrupt
+from .late_init import LateInit
 from .mailbox import Mailbox
 from .misses import Misses
+from .process import ProcessTicks
 from .safe_state import SafeState
 from .threads import ThreadCall
 from .ticker import Ticker
+from .turnstile import Turnstile
 from .worker import FAILURES, Worker
 
 if TYPE_CHECKING:
@@ -71,9 +73,6 @@ class NodeRunner:
         self.node: Node = node
         self.options = options
         self.ledger = ledger
-        self.paused: bool = False
-        self.held: bool = False
-        """Whether it takes no ticks because of an emergency; set in any thread."""
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
@@ -102,11 +101,9 @@ class NodeRunner:
         self._clock = executor.clock
         self._state = NodeState.NEW
         self._started = False
-        self._suspended = False
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
         self._grace: Alarm | None = None
-        self._probe_alarm: Alarm | None = None
         own = None
         if options.thread == "own" and hooks.uses_threads:
             own = executor.pool.own_worker(name)
@@ -119,13 +116,23 @@ class NodeRunner:
             own,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
+        self._turnstile = Turnstile(
+            self.mailbox,
+            self.seat,
+            executor.timer,
+            executor.clock,
+            lambda: self._worker.stuck is not None,
+        )
+        self._process: ProcessTicks | None = None
+        if options.thread == "process":
+            self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
         self.safe_state: SafeState = SafeState(
             executor,
             name,
             seconds=options.shutdown_timeout,
             own=own,
             ready=options.critical,
-            is_ending=lambda: self.held and self.mailbox.busy,
+            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
             failed=lambda error: self._hook_failed("enter_safe_state", error),
         )
         if options.critical:
@@ -151,11 +158,11 @@ class NodeRunner:
         )
         self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
         self._background_error: BaseException | None = None
-        self._owes_shutdown = False
+        self._late_init = LateInit(name, executor.log, self.done.is_set)
         self._inputs = Inputs(
             executor, name, options, self.seat, self.mailbox, self._observer_failed
         )
-        self.seat.set_lenient(True)  # nobody waits for a node that does not tick yet
+        self._turnstile.shut()  # nobody waits for a node that does not tick yet
         self._replace(node, hooks)
 
     def __repr__(self) -> str:
@@ -170,18 +177,23 @@ class NodeRunner:
             return NodeState.STUCK
         if self._state is not NodeState.RUNNING:
             return self._state
-        if self.held:
+        if self._turnstile.held:
             return NodeState.SAFE
         call = self._worker.call
         if call is not None and call.waits_for_token:
             return NodeState.WAITING_FOR_THREAD
-        if self.paused:
+        if self._turnstile.paused:
             return NodeState.PAUSED
-        if self._suspended:
+        if self._turnstile.resting:
             return NodeState.SUSPENDED
         if self.mailbox.busy and self.seat.waiting_for is not None:
             return NodeState.WAITING_FOR_INPUT
         return NodeState.RUNNING
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has paused it; any thread."""
+        return self._turnstile.paused
 
     @property
     def thread_call(self) -> ThreadCall | None:
@@ -210,14 +222,11 @@ class NodeRunner:
 
     def pause(self) -> None:
         """Take no more ticks until `resume`; one in flight goes on."""
-        self.paused = True
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.pause()
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self.paused = False
-        self._open_mailbox()
+        self._turnstile.resume()
 
     def leave(self, reason: str, gate: trio.Event | None = None) -> None:
         """Tell the node to finish: one Shutdown message, and bounded time for what is in flight.
@@ -266,30 +275,30 @@ class NodeRunner:
 
         Any thread and any signal handler.
         """
-        self.held = True
+        self._turnstile.held = True
         self._worker.fence.shut()
 
     def held_on_loop(self) -> None:
         """What `hold` needs the loop for: wake what waits in a tick, and cancel it."""
-        if not self.held:
+        if not self._turnstile.held:
             return
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.shut()
         self._worker.fence.close()
         if self.mailbox.busy:
             self._ticker.interrupt()
         call = self._worker.call
-        if call is not None and call.what == "tick" and call.waits_for_thread:
+        if call is None or call.what != "tick":
+            return
+        if call.waits_for_thread or call.interrupt is not None:  # a process can be killed
             self._worker.cancel()
 
     def let_go(self) -> None:
         """Undo `hold`. On the loop."""
-        if not self.held:
+        if not self._turnstile.held:
             return
-        self.held = False
         if self.task is not None and self._state is NodeState.RUNNING:
             self.task.context.run(self._worker.renew_fence)
-        self._open_mailbox()
+        self._turnstile.let_go()
 
     def cancel_tick(self, tick: Tick) -> None:
         """Settle a tick that was released and will never run."""
@@ -319,9 +328,11 @@ class NodeRunner:
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
+        process = self._process
         with trio.CancelScope(shield=True):
             try:
-                await self._supervise()
+                async with contextlib.nullcontext() if process is None else process.open():
+                    await self._supervise()
                 self._judge.close()
                 self._misses.close()
             finally:
@@ -351,7 +362,10 @@ class NodeRunner:
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        self.init_error = error = await self._initialise()
+        error = await self._initialise()
+        if error is None and self._process is not None:
+            error = await self._prepare_process(self._process)
+        self.init_error = error
         self.settled.set()
         if error is None:
             self.safe_state.live = True
@@ -374,7 +388,7 @@ class NodeRunner:
             await self._gate.wait()
         self.phase = "in enter_safe_state"
         await self.safe_state.close()
-        if self.held:
+        if self._turnstile.held:
             self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
@@ -397,11 +411,23 @@ class NodeRunner:
         life = self._life
         with life:
             error = await self._worker.call_hook(
-                hook, self.options.init_timeout, on_late=self._undo_late_init
+                hook,
+                self.options.init_timeout,
+                on_late=lambda result: self._late_init.ended(result, self._hooks.shutdown),
             )
         self._life = trio.CancelScope()
         if life.cancelled_caught:
             error = TickCancelled(f"init of node {self.name!r} was cancelled")
+        if isinstance(error, TickCancelled):
+            return self._background_error or error
+        return error
+
+    async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
+        """Have a worker ready for the first tick; if there is none, init is undone."""
+        error = await process.prepare(self.node)
+        self._life = trio.CancelScope()  # it may have been cut short
+        if error is not None:
+            self._late_init.owe()
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
@@ -433,8 +459,7 @@ class NodeRunner:
 
     async def _shut_down_late(self) -> None:
         """Undo an init that succeeded after it had been given up, if its shutdown is async."""
-        if self._owes_shutdown:
-            self._owes_shutdown = False
+        if self._late_init.take_debt():
             await self._run_hook(self._hooks.shutdown)
 
     async def _serve(self) -> Decision | None:
@@ -443,11 +468,11 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        judge, ledger = self._judge, self.ledger
+        judge, ledger, turnstile = self._judge, self.ledger, self._turnstile
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
-        self._open_mailbox()
+        turnstile.begin()
         if self._background_error is not None:
             self._life.cancel()  # a task that init started has failed already
         with self._life:
@@ -458,7 +483,7 @@ class NodeRunner:
                         self.cancel_tick(message)
                     break
                 mailbox.taken()
-                if self.held:
+                if turnstile.held:
                     self.cancel_tick(message)
                     mailbox.done()
                     continue
@@ -471,13 +496,11 @@ class NodeRunner:
                 elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
                     judge.succeeded()
                 mailbox.done()
-                if self.held:
+                if turnstile.held:
                     self.safe_state.tick_ended()
         self._life = trio.CancelScope()
-        mailbox.close()
+        turnstile.end()
         self.safe_state.tick_ended()
-        self._suspended = False
-        self.seat.set_lenient(True)
         self._inputs.stop()
         if mailbox.leaving is not None:
             return None
@@ -521,17 +544,16 @@ class NodeRunner:
             return None
         decision = await self._decide(error, where)
         if isinstance(decision, Suspend):
-            self._suspend(decision.delay)
+            self._turnstile.rest(decision.delay)
             return None
         if isinstance(decision, Continue):
-            self._open_mailbox()
+            self._turnstile.open()
             return None
         return decision
 
     async def _wait_for_thread(self) -> None:
         """The tick is settled; its thread is out, and until it returns the node does nothing."""
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.shut()
         if self.mailbox.end_turn is not None:
             self.mailbox.end_turn()
         self.phase = "stuck: its thread has not returned"
@@ -568,55 +590,6 @@ class NodeRunner:
 
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
         self._judge.note_observer(error, what)
-
-    def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
-        """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
-        shutdown = self._hooks.shutdown
-        if shutdown is None or not isinstance(result, outcome.Value):
-            return
-        if shutdown.is_async:
-            self._owes_shutdown = True  # on the loop, once it has seen this thread return
-            if self.done.is_set():
-                self.executor.log.error(
-                    "node %r: init succeeded after the run was over, and its async shutdown had "
-                    "no loop to run on; make both def",
-                    self.name,
-                )
-            return
-        undone = outcome.capture(shutdown.call)
-        if isinstance(undone, outcome.Error):
-            self.executor.log.error(
-                "node %r: shutdown after a late init failed\n%s",
-                self.name,
-                text_of(undone.error),
-            )
-
-    # Taking ticks
-
-    def _suspend(self, seconds: float) -> None:
-        self._suspended = True
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
-        if self._probe_alarm is None:
-            self._probe_alarm = self.executor.timer.alarm(self._probe)
-        self._probe_alarm.set(self._clock() + seconds)
-
-    def _probe(self, now: float) -> None:
-        self._suspended = False
-        self._open_mailbox()
-
-    def _open_mailbox(self) -> None:
-        """Take ticks, if nothing speaks against it."""
-        if (
-            self._state is NodeState.RUNNING
-            and self._worker.stuck is None
-            and not self.paused
-            and not self.held
-            and not self._suspended
-            and self.mailbox.leaving is None
-        ):
-            self.seat.set_lenient(False)
-            self.mailbox.open(self._clock())
 
     # Leaving
 
@@ -661,5 +634,7 @@ class NodeRunner:
         self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
+        if self._process is not None:
+            hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
         self.safe_state.hook = self._hooks.enter_safe_state

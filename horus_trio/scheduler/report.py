@@ -11,7 +11,6 @@ from typing import Any
 
 from ..executor import AbandonedThread, EmergencyReport, PoolStatistics
 from ..health import Health, NodeState, NodeStatistics
-from ..timer import NO_DESCRIPTOR
 from ..topics import HubStatistics
 from .watchdog import Stall
 
@@ -32,8 +31,7 @@ class SchedulerStatistics:
         nodes: Each node's counters, in the order in which they were added.
         topics: Each topic's counters.
         pool: The blocking pool, or None before the first run.
-        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run;
-            ``trio.sleep, for want of a descriptor`` if a timerfd could not be had.
+        timer: What wakes the metronome: ``timerfd``, ``trio.sleep``, or ``""`` before a run.
         wake_ups: How often it has been woken.
         health: The worst health of any node; critical also when the pool is exhausted.
         callback_errors: Exceptions raised by result callbacks.
@@ -137,13 +135,8 @@ class RunReport:
 
 
 def advice(statistics: SchedulerStatistics) -> list[str]:
-    """What the counters say should be changed: the timer, what blocks, a saturated pool."""
+    """What the counters say should be changed: what blocks the loop, a saturated pool, by node."""
     texts = _stall_advice(statistics)
-    if statistics.timer == NO_DESCRIPTOR:
-        texts.append(
-            "no descriptor was left for a timerfd, so ticks begin on whole milliseconds; raise the "
-            "limit of open files (ulimit -n)"
-        )
     pool = statistics.pool
     if pool is None:
         return texts

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 from trio_util import move_on_when
 
-from ..errors import HorusError, NodeExited
+from ..errors import HorusError, NodeExited, add_remedy
 from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner
 from ..health import Ledger
 from ..logs import LogThread
@@ -153,8 +153,6 @@ class Run:
                     results=scheduler._results,
                     dice=dice if staging is None else staging.dice,
                 )
-                if staging is None and is_real_time():
-                    self._lookout = watches.enter_context(self._look_out(executor, signals))
                 self.metronome = Metronome(executor.timer, held=staging is not None)
                 executor.on_left = self._node_left
                 scheduler._topics.start_clock(executor.clock)
@@ -167,13 +165,17 @@ class Run:
                 try:
                     async with move_on_when(self._stopping.wait):
                         try:
+                            if staging is None and is_real_time():
+                                lookout = self._look_out(executor, signals)
+                                self._lookout = watches.enter_context(lookout)
                             await self._start(executor)
                             task_status.started()
                             self._begin(executor, duration)
                             if self._lookout is not None:
                                 self._lookout.ready()
                             await trio.sleep_forever()
-                        except (HorusError, KeyboardInterrupt) as error:
+                        except (HorusError, KeyboardInterrupt, OSError, RuntimeError) as error:
+                            add_remedy(error)  # no descriptor, or no thread, for the watchdog
                             problem = error  # kept out of the nurseries, which would wrap it
                             self.reason = self.reason or repr(error)
                 finally:

@@ -23,7 +23,7 @@ from ..errors import (
     add_remedy,
     nearest,
 )
-from ..executor import EmergencyReport, numbered_name
+from ..executor import EmergencyReport, check_process, numbered_name
 from ..health import Health
 from ..messages import AsyncResult, Fence, current_fence
 from ..node import (
@@ -127,7 +127,8 @@ class Scheduler:
             The scheduler, so that calls can be chained.
 
         Raises:
-            ConfigurationError: An option, or a name that is taken.
+            ConfigurationError: An option, a name that is taken, or a node that is not fit for
+                ``thread="process"``.
             NodeError: It has no usable tick, or forgot ``super().__init__()``.
             AlreadyRunning: It belongs to another scheduler.
         """
@@ -145,6 +146,7 @@ class Scheduler:
         given = gather_options(instance, options)
         resolved = resolve_options(given.get("name") or type(instance).__qualname__, given)
         hooks = find_hooks(instance)
+        check_process(resolved.name or type(instance).__qualname__, resolved, hooks)
         if instance._owner is not None:
             where = "this scheduler" if instance._owner is self else "another scheduler"
             raise AlreadyRunning(

@@ -214,16 +214,17 @@ def run(program: str, folder: Path, *options: str, **streams: Any) -> Told:
         return ended(process, folder)
 
 
-def at_best(attempt: Callable[[Path], Told], folder: Path) -> Told:
-    """The first of three attempts in which the beat kept its rate.
+def at_best(attempt: Callable[[Path], Told], folder: Path, enough: float = 0.95) -> Told:
+    """The first of three attempts in which the beat kept its rate, but for that fraction.
 
-    The machine's other work can only make it worse, so the best is the engine's.
+    The machine's other work can only make it worse, so the best is the engine's. What is short in
+    these tests holds an engine that feels it up for good; the fine print is G1's.
     """
     told: list[Told] = []
     for number in range(3):
         told.append(attempt(folder / str(number)))
         beat = told[-1].nodes["beat"]
-        if beat["ok"] >= 295 / 300 * beat["ticks_released"]:
+        if beat["ok"] >= enough * beat["ticks_released"]:
             return told[-1]
     raise AssertionError(f"the beat lost its rate: {[t.nodes['beat'] for t in told]}")
 

@@ -155,18 +155,52 @@ for missing in range(20):
 
 
 def test_a_robot_without_descriptors_says_what_to_do(tmp_path: Path) -> None:
-    """One more at a time: first it cannot start, then it has none for its timer, then all."""
+    """One more at a time: it does not start before it has all that it needs, its watchdog too."""
     with started(SHORT, tmp_path / "run") as process:
         out, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (0, b"")
-    *without, coarse, fine = out.decode().splitlines()
-    assert without
+    *without, fine = out.decode().splitlines()
+    assert len(without) > 3
     for line in without:
         assert line.startswith("[Errno 24] Too many open files; this process has no descriptor")
         assert "ulimit -n" in line
-    assert coarse.startswith("trio.sleep, for want of a descriptor 10 no descriptor was left")
-    assert "ulimit -n" in coarse
     assert fine == "timerfd 10"
+
+
+ALONE = """
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+
+
+async def tick(node):
+    pass
+
+
+async def main():
+    before = set(os.listdir("/proc/self/fd"))
+    scheduler = horus.Scheduler().add(horus.Node("beat", tick=tick))
+    start, threading.Thread.start = threading.Thread.start, refuse
+    try:
+        await scheduler.run(0.1)
+    except RuntimeError as error:
+        print(error, *error.__notes__, sep="; ")
+    finally:
+        threading.Thread.start = start
+    report = await scheduler.run(0.1)
+    print(report.statistics.nodes["beat"].ok, set(os.listdir("/proc/self/fd")) - before)
+
+
+trio.run(main)
+"""
+
+
+def test_a_robot_without_a_thread_for_its_watchdog_says_what_to_do(tmp_path: Path) -> None:
+    with started(ALONE, tmp_path / "run") as process:
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (0, b"")
+    refused, fine = out.decode().splitlines()
+    assert refused.startswith("can't start new thread; the machine has no thread left")
+    assert fine == "10 set()"
 
 
 # No more threads

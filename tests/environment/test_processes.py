@@ -61,7 +61,8 @@ robot(
 
 
 def test_nodes_may_start_processes_and_fork(tmp_path: Path) -> None:
-    told = at_best(lambda folder: run(FORKS, folder), tmp_path)
+    # A fork on the loop holds the loop up, by itself.
+    told = at_best(lambda folder: run(FORKS, folder), tmp_path, enough=0.9)
     assert told.code == 0, told.stderr
     for name in ("calls", "forks", "forks async", "runs", "looks"):
         node = told.nodes[name]

@@ -117,7 +117,7 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
     """The log thread `stuck_in`; the run ends as ever, and so does the interpreter."""
 
     def attempt(folder: Path) -> Told:
-        with started(STUCK, folder, "2", "50", length) as process:
+        with started(STUCK, folder, "2", "30", length) as process:
             shrink(process)
             assert process.stdout is not None
             assert process.stdout.readline() == b"over\n"
@@ -128,7 +128,7 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
 
     told = at_best(attempt, tmp_path)
     assert told.report["reason"] == "its duration of 2 s was over"
-    logged = told.nodes["logs"]["ok"] * 50
+    logged = told.nodes["logs"]["ok"] * 30
     handled = told.stderr.count("x\n")
     assert dropped_by(told) in (logged - handled, logged - handled - 1)  # one may be half written
     told.require_nothing_lost()
@@ -137,7 +137,7 @@ def test_a_terminal_that_is_stuck_to_the_end(tmp_path: Path, length: str, stuck_
 
 @pytest.mark.parametrize(
     ("stuck", "size", "records"),
-    [(1.5, 4096, 50), pytest.param(20.0, 65536, 5, id="20 seconds")],
+    [(2.0, 4096, 30), pytest.param(20.0, 65536, 5, id="20 seconds")],
 )
 def test_a_terminal_that_is_stuck_for_a_while(
     tmp_path: Path, stuck: float, size: int, records: int

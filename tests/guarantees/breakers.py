@@ -223,10 +223,10 @@ BREAKERS = [
         breaks="an outer cancellation reaches the nodes",
         search="        with trio.CancelScope(shield=True):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         replace="        with trio.CancelScope(shield=False):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         tests="outer_cancellation",
     ),
     Breaker(
@@ -313,7 +313,7 @@ BREAKERS = [
     Breaker(
         promise="G8",
         breaks="an open breaker lets no probe through",
-        search="        self._suspended = False\n        self._open_mailbox()\n",
+        search="        self.resting = False\n        self.open()\n",
         replace="        pass\n",
         tests="matrix",
     ),
@@ -505,8 +505,8 @@ BREAKERS = [
     Breaker(
         promise="G13",
         breaks="critical nodes tick on in an emergency",
-        search="        self.held = True\n",
-        replace="        self.held = False\n",
+        search="        self._turnstile.held = True\n",
+        replace="        self._turnstile.held = False\n",
         tests="stand_still",
     ),
     Breaker(

@@ -60,7 +60,11 @@ class Lookout:
         executor.safety.on_trip = self._watchdog.poke
 
     def __enter__(self) -> Self:
-        self._watchdog.__enter__()
+        try:
+            self._watchdog.__enter__()
+        except RuntimeError:  # no thread can be had
+            self._notifier.close()
+            raise
         return self
 
     def __exit__(
