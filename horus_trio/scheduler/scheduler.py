@@ -232,7 +232,9 @@ class Scheduler:
             field.name: getattr(member.options, field.name)
             for field in dataclasses.fields(NodeOptions)
         }
-        member.options = resolve_options(name, present | dict(options))
+        resolved = resolve_options(name, present | dict(options))
+        check_process(name, resolved, member.hooks)
+        member.options = resolved
         member.rate = self._rate_of(member.options)
 
     def _rate_of(self, options: NodeOptions) -> float | None:

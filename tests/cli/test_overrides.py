@@ -20,13 +20,19 @@ class Camera(horus.Node):
         pass
 
 
+class Looped(horus.AsyncNode):
+    async def tick_async(self) -> None:
+        pass
+
+
 class Idle(horus.Node):
     def tick(self) -> None:
         pass
 
 
 def robot() -> horus.Scheduler:
-    return horus.Scheduler().add(Camera("camera")).add(Idle("arm.left idle"))
+    scheduler = horus.Scheduler()
+    return scheduler.add(Camera("camera")).add(Idle("arm.left idle")).add(Looped("looped"))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,7 @@ def test_what_is_no_value_is_refused(text: str, said: str) -> None:
         ("camera.on_miss=never", "camera: on_miss='never', expected a horus_trio.Miss"),
         ("camera.failure_policy=Fatal", "camera: failure_policy='Fatal', expected Restart(…)"),
         ("camera.limiter=-1", "camera: limiter=-1, expected a trio.CapacityLimiter"),
+        ("looped.thread=process", "node 'looped' has thread='process' and an async tick"),
         ("camera.name=other", "camera: a node that was added keeps its name"),
         ("scheduler.tick_rat=5", "no option 'tick_rat'; did you mean 'tick_rate'?"),
         ("scheduler.tick_rate=0", "tick_rate=0: expected a finite number of Hz above 0"),
