@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, Unpack
 
 import trio
@@ -166,10 +167,7 @@ class Scheduler:
             raise ConfigurationError(
                 f"there is a node named {name!r} already; give one of them another name="
             )
-        rate = options.rate
-        if rate is None and not options.on:
-            rate = self.settings.tick_rate
-        member = Member(node, name, options, hooks, factory, rate)
+        member = Member(node, name, options, hooks, factory, self._rate_of(options))
         node.name = name
         node._owner = self
         self._members[name] = member
@@ -206,6 +204,43 @@ class Scheduler:
             if member.beat is not None:
                 member.beat.stop()
             runner.leave("removed")
+
+    # Before a run, for the command line
+
+    def _change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replace settings, checked as `Scheduler` checks them."""
+        if self._run_state is not None:
+            raise AlreadyRunning(f"scheduler {self.name!r} runs: its settings are fixed")
+        known = {field.name for field in dataclasses.fields(SchedulerSettings)}
+        for option in settings:
+            if option not in known:
+                raise ConfigurationError(f"Scheduler: no option {option!r}{nearest(option, known)}")
+        self.settings = dataclasses.replace(self.settings, **settings)
+        self.name = self.settings.name
+        if "tick_rate" in settings:
+            for member in self._members.values():
+                member.rate = self._rate_of(member.options)
+
+    def _change_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Replace options of a node, checked as `add` checks them."""
+        member = self._member(name)
+        if self._run_state is not None:
+            raise AlreadyRunning(f"scheduler {self.name!r} runs: the options of nodes are fixed")
+        if "name" in options:
+            raise ConfigurationError(f"{name}: a node that was added keeps its name")
+        present = {
+            field.name: getattr(member.options, field.name)
+            for field in dataclasses.fields(NodeOptions)
+        }
+        resolved = resolve_options(name, present | dict(options))
+        check_process(name, resolved, member.hooks)
+        member.options = resolved
+        member.rate = self._rate_of(member.options)
+
+    def _rate_of(self, options: NodeOptions) -> float | None:
+        if options.rate is None and not options.on:
+            return self.settings.tick_rate
+        return options.rate
 
     def _forget(self, member: Member) -> None:
         self._members.pop(member.name, None)
