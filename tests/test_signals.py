@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -13,7 +15,17 @@ import trio
 import horus_trio as horus
 from horus_trio import Node, Scheduler
 
-BORROWED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+BORROWED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+ROBOT = """
+import horus_trio as horus
+
+def tick(node):
+    print("tick", flush=True)
+
+report = horus.run(horus.Node(tick=tick, shutdown=lambda node: print("shut down", flush=True)))
+print(report.reason)
+"""
 
 
 async def well(node: Node) -> None:
@@ -76,6 +88,26 @@ async def test_a_handler_that_was_set_during_the_run_stays() -> None:
     finally:
         signal.signal(signal.SIGTERM, before[1])
     assert handlers() == before
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_stops_the_robot_unless_it_is_to_go_on(ignored: bool) -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", ROBOT], stdout=subprocess.PIPE, text=True, preexec_fn=prepare
+    ) as robot:
+        assert robot.stdout is not None
+        assert robot.stdout.readline() == "tick\n"
+        robot.send_signal(signal.SIGHUP)
+        if ignored:
+            for _ in range(20):
+                assert robot.stdout.readline() == "tick\n"
+            robot.send_signal(signal.SIGTERM)
+        said = robot.stdout.read()
+        assert robot.wait(20) == 0
+    assert said.endswith(f"shut down\n{'SIGTERM' if ignored else 'SIGHUP'}\n")
 
 
 def test_off_the_main_thread_signals_are_left_alone() -> None:
