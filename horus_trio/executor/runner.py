@@ -388,8 +388,7 @@ class NodeRunner:
             await self._gate.wait()
         self.phase = "in enter_safe_state"
         await self.safe_state.close()
-        if self._turnstile.held:
-            self._worker.renew_fence(expired=self.mailbox.leaving is not None)
+        self._worker.renew_fence()  # a shutdown has time of its own, and may publish
         self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
         return decision
