@@ -17,7 +17,7 @@ from .pool import AbandonedThread, PoolStatistics, stack_of
 from .runner import NodeRunner
 from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
-from .waits import Wait, describe, describe_silence, readers_waiting, wait_of
+from .waits import describe, describe_silence, readers_waiting, wait_of
 
 __all__ = [
     "POOL_TOKENS",
@@ -34,7 +34,6 @@ __all__ = [
     "SafetyChain",
     "SafetyOutcome",
     "ThreadCall",
-    "Wait",
     "describe",
     "describe_silence",
     "frames_of",
