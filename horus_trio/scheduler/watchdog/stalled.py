@@ -18,7 +18,7 @@ __all__ = ["StalledNodes", "stall_limit"]
 LOOK_EVERY = 0.5
 """Seconds."""
 
-SPELT_OUT = 8
+SPELT_OUT = 20
 """So many nodes are reported with what they wait for; of others that stall at once, the names."""
 
 PERIODS, AT_LEAST = 5, 1.0
