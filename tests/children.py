@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 
 import horus_trio
 
-__all__ = ["Child", "Line", "line_of"]
+__all__ = ["PRELUDE", "Child", "Line", "line_of", "robot"]
 
 ROOT = Path(horus_trio.__file__).parents[1]
 
@@ -48,6 +48,11 @@ def once(node, seq):  # that very release may be missed on a busy machine
         _done.add((node.name, seq))
     return first
 """
+
+
+def robot(body: str, *, after: str = "scheduler.run()") -> str:
+    """A program that makes a scheduler of 50 Hz, does something with it, and runs it."""
+    return f"scheduler = Scheduler(50.0)\n{textwrap.dedent(body)}\n{after}\n"
 
 
 class Line(NamedTuple):

@@ -3,7 +3,7 @@
 A block of code on a page is one of these, and nothing else:
 
 - ``{literalinclude}`` of a program, which is run here (in ``examples/`` it has tests of its own),
-  or of a text file, which is a picture;
+  of a text file, which is a picture, or of a unit file, which systemd finds no fault with;
 - ``text`` right after a program: what it prints, up to the numbers in it;
 - ``python`` with ``>>>``: a doctest, and all of a page are one session;
 - ``sh``: commands, of which those of this project exist;
@@ -16,8 +16,10 @@ import doctest
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -31,6 +33,8 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 PROGRAMS = sorted((DOCS / "guide" / "programs").glob("*.py"))
+
+UNITS = sorted((DOCS / "guide" / "programs").glob("*.service"))
 
 DIRECTIVES = {"{toctree}", "{eval-rst}", "{include}"}
 
@@ -94,9 +98,8 @@ def test_every_block_is_one_that_is_tested(page: Path) -> None:
         where = f"{page.name}:{block.line}"
         if block.included is not None:
             file = (page.parent / block.included).resolve()
-            assert file in PROGRAMS or file.parent == ROOT / "examples" or file.suffix == ".txt", (
-                where
-            )
+            checked = file in (*PROGRAMS, *UNITS) or file.parent == ROOT / "examples"
+            assert checked or file.suffix == ".txt", where
             assert file.is_file(), where
         elif block.kind == "text":
             assert previous is not None, where
@@ -123,6 +126,33 @@ def test_a_program_prints_what_its_page_says(program: Path, tmp_path: Path) -> N
     for text in said:
         if text is not None:
             assert shape(output) == shape(text)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=id_of)
+def test_systemd_finds_no_fault_with_a_unit_file(
+    unit: Path, tmp_path: Path, require: Callable[[str, bool, str], None]
+) -> None:
+    analyze = shutil.which("systemd-analyze")
+    require("systemd-analyze", analyze is not None, "apt install systemd")
+    text, python = unit.read_text(), "/opt/robot/bin/python"
+    assert python in text
+    there = tmp_path / unit.name
+    there.write_text(text.replace(python, sys.executable))
+    finished = subprocess.run(
+        [analyze or "", "verify", str(there)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    about_it = [line for line in finished.stderr.splitlines() if unit.name in line]
+    assert (finished.returncode, about_it) == (0, [])
+
+
+def test_a_unit_file_leaves_the_stop_its_time() -> None:
+    for unit in UNITS:
+        (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
+        assert int(seconds) > horus_trio.Scheduler().settings.stop_timeout + 2
 
 
 @pytest.mark.parametrize("page", PAGES, ids=id_of)

@@ -24,6 +24,7 @@ from horus_trio.executor import AsyncIOExecutor, open_executor
 from horus_trio.logs import OffLoopLogger
 from horus_trio.scheduler.watchdog.blocked import BlockedLoop
 from horus_trio.scheduler.watchdog.culprit import who_runs
+from horus_trio.scheduler.watchdog.holder import who_held_the_lock
 from horus_trio.scheduler.watchdog.stalled import StalledNodes, stall_limit
 from horus_trio.scheduler.watchdog.stops import LateStop
 from horus_trio.scheduler.watchdog.thread import Duty, Watchdog
@@ -288,6 +289,83 @@ async def test_a_node_that_is_always_slow_is_reported_once_in_ten_seconds(
             bench.look(half / 2)
             await trio.sleep(0.5)
     assert len(caplog.records) == 4
+
+
+async def test_of_many_that_stall_at_once_most_are_only_named(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        for n in range(50):
+            await started(executor, Node(f"arm {n}", tick=for_ever))
+        bench.look(0.0)
+        assert len(bench.look(2.0)) == 50
+    reports = [record.getMessage() for record in caplog.records]
+    assert len(reports) == 21
+    assert reports[19].startswith("node 'arm 19' has been in tick 1 for 2.0 s, more than 1 s")
+    assert reports[20].startswith(
+        "30 more nodes have been in one tick for too long: 'arm 20', 'arm 21', "
+    )
+    assert reports[20].endswith("'arm 39' and others")
+
+
+async def test_a_node_that_has_left_or_is_stuck_is_not_judged(mock_clock: MockClock) -> None:
+    release = threading.Event()
+
+    def hangs(node: Node) -> None:
+        release.wait(30)
+
+    async with open_executor() as executor:
+        bench = Bench(executor)
+        await started(executor, Node("arm", tick=hangs), tick_timeout=1.5)
+        try:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            bench.look(0.0)
+            assert bench.look(1.25) == {"arm": 1.25}
+            mock_clock.jump(1.5)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert executor.statistics().nodes["arm"].abandoned == 1
+            assert bench.look(2.0) == {}
+        finally:
+            release.set()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert bench.look(20.0) == {}
+
+
+# Who held the interpreter's lock
+
+
+async def test_where_several_may_have_held_the_lock_all_are_named() -> None:
+    release = threading.Event()
+
+    def hangs(node: Node) -> None:
+        release.wait(30)  # hangs
+
+    async with open_executor() as executor:
+        nodes = [Node(name, tick=hangs) for name in ("left", "right")]
+        for node in nodes:
+            await executor.spawn_node(node)
+        idle = Node("idle", tick=well)
+        await started(executor, idle)
+        assert who_held_the_lock(executor.runners, 1.0, False, executor.clock() + 5.0) is None
+        found = []
+        try:
+            for node in nodes:
+                executor.tick(node)
+                with trio.fail_after(10):
+                    while executor.runners[str(node.name)].thread_call is None:
+                        await trio.lowlevel.checkpoint()
+                await trio.sleep(0.05)
+                for on_loop in (False, True):
+                    found.append(
+                        who_held_the_lock(executor.runners, 1.0, on_loop, executor.clock() + 5.0)
+                    )
+        finally:
+            release.set()
+    place = f"at {HERE}:{line_of(HERE, '# hangs')} in hangs"
+    one, two = (f"node '{name}' (tick) {place}" for name in ("left", "right"))
+    assert [str(culprit) for culprit in found] == [one, one] + [f"one of {one}, {two}"] * 2
+    assert [culprit and culprit.node for culprit in found] == ["left", "left", None, None]
 
 
 # The thread

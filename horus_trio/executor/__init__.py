@@ -18,7 +18,7 @@ from .process import check_process
 from .runner import NodeRunner
 from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
-from .waits import Wait, describe, describe_silence, readers_waiting, wait_of
+from .waits import describe, describe_silence, readers_waiting, wait_of
 
 __all__ = [
     "POOL_TOKENS",
@@ -35,7 +35,6 @@ __all__ = [
     "SafetyChain",
     "SafetyOutcome",
     "ThreadCall",
-    "Wait",
     "check_process",
     "describe",
     "describe_silence",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from ...executor import NodeRunner, Wait, readers_waiting, wait_of
+from ...executor import NodeRunner, readers_waiting, wait_of
 from ...logs import OffLoopLogger, Throttle
 from .blocked import LOOK_EVERY as ASKED_EVERY
 from .blocked import BlockedLoop
@@ -17,6 +17,9 @@ __all__ = ["StalledNodes", "stall_limit"]
 
 LOOK_EVERY = 0.5
 """Seconds."""
+
+SPELT_OUT = 20
+"""So many nodes are reported with what they wait for; of others that stall at once, the names."""
 
 PERIODS, AT_LEAST = 5, 1.0
 """A tick may take so many periods of its node, and so many seconds."""
@@ -81,6 +84,7 @@ class StalledNodes(Duty):
             }
             self._records = {k: v for k, v in self._records.items() if k in self._runners}
             self._looked = clock
+            self._report(clock)
         return self._next
 
     def _judge(self, runner: NodeRunner, clock: float) -> float:
@@ -105,24 +109,38 @@ class StalledNodes(Duty):
         if wait is None or wait.for_input:
             record.since = clock
             return 0.0
-        if record.is_due(seconds, clock):
-            self._report(runner, tick.seq, seconds, limit, wait)
         return seconds
 
-    def _report(
-        self, runner: NodeRunner, seq: int, seconds: float, limit: float, wait: Wait
-    ) -> None:
-        waiting = readers_waiting(runner.name, self._runners)
-        readers = ", ".join(f"{name!r} (for topic {topic!r})" for name, topic in waiting)
-        self._log.warning(
-            "node %r has been in tick %d for %.1f s, more than %g s: it %s%s",
-            runner.name,
-            seq,
-            seconds,
-            limit,
-            wait,
-            f"; waiting for it: {readers}" if readers else "",
-        )
+    def _report(self, clock: float) -> None:
+        due = [
+            runner
+            for name, seconds in self.names.items()
+            if (runner := self._runners.get(name)) is not None
+            and (record := self._records.get(name)) is not None
+            and record.is_due(seconds, clock)
+        ]
+        for runner in due[:SPELT_OUT]:
+            wait = wait_of(runner)
+            waiting = readers_waiting(runner.name, self._runners)
+            readers = ", ".join(f"{name!r} (for topic {topic!r})" for name, topic in waiting)
+            self._log.warning(
+                "node %r has been in tick %d for %.1f s, more than %g s: it %s%s",
+                runner.name,
+                self._records[runner.name].seq,
+                self.names[runner.name],
+                stall_limit(runner.seat.period),
+                "has ended just now" if wait is None else wait,
+                f"; waiting for it: {readers}" if readers else "",
+            )
+        if len(due) > SPELT_OUT:
+            names = ", ".join(repr(runner.name) for runner in due[SPELT_OUT : 2 * SPELT_OUT])
+            more = " and others" if len(due) > 2 * SPELT_OUT else ""
+            self._log.warning(
+                "%d more nodes have been in one tick for too long: %s%s",
+                len(due) - SPELT_OUT,
+                names,
+                more,
+            )
 
     def _suspect(self, seconds: float, on_loop: bool) -> Culprit | None:
         return who_held_the_lock(self._runners, seconds, on_loop, self._clock())
