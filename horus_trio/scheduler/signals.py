@@ -9,6 +9,7 @@ itself keeps them.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -108,29 +109,32 @@ class SignalWatch:
                 self._stop(name)
             else:
                 self._emergency(f"a second signal, {name}")
-                self._force_soon(name)
+                self._call_soon(self._force_if_unhandled, name)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         name = signal.Signals(signum).name
         self._handled += 1
         if self._handled == 1:
             self._stop(name)
-            self._token.run_sync_soon(self._mark_seen)
+            self._call_soon(self._mark_seen)
             return
         self._emergency(f"a second signal, {name}")
         if self._seen or trio.lowlevel.currently_ki_protected():
-            self._force_soon(name)
+            self._call_soon(self._force, name)
         else:
             raise KeyboardInterrupt(f"second signal ({name}) while the Trio loop is blocked")
 
     def _leave_to_hear(self, signum: int, frame: FrameType | None) -> None:
         """Without a Python handler the signal would end the process."""
 
-    def _force_soon(self, name: str) -> None:
-        try:
-            self._token.run_sync_soon(self._force, name)
-        except trio.RunFinishedError:
-            return
+    def _call_soon(self, function: Callable[..., None], *args: str) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(function, *args)
+
+    def _force_if_unhandled(self, name: str) -> None:
+        """On the loop: two signals that came while no handler could run are handled as one."""
+        if self._handled < 2:
+            self._force(name)
 
     def _mark_seen(self) -> None:
         self._seen = True
