@@ -1,9 +1,9 @@
 """Notices that the loop is blocked, and says by whom while it happens.
 
-The loop is asked to answer again and again. No answer for `stall_after` seconds means that some
-code does not come back to it. If this thread itself did not run meanwhile, either the process was
-suspended, or some code held the interpreter's lock: then this thread has waited for the lock again
-and again, once in each switch interval, and the kernel has counted that.
+The loop is asked to answer again and again, unless it just sleeps. No answer for `stall_after`
+seconds means that some code does not come back to it. If this thread itself did not run meanwhile,
+either the process was suspended, or some code held the interpreter's lock: then this thread has
+waited for the lock again and again, once in each switch interval, and the kernel has counted that.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class BlockedLoop(Duty):
             self._asked = now
         if self._answered:
             self._recover(now)
+            if self._loop_sleeps():
+                return now + self._interval  # asking would wake it up
             self._answered = False
             self._asked = now
             self._next_report = self._stall_after
@@ -123,6 +125,13 @@ class BlockedLoop(Duty):
         else:
             self._watch(now - self._asked)
         return now + self._interval
+
+    def _loop_sleeps(self) -> bool:
+        """Whether it waits for something to happen, and so will answer as soon as it is woken."""
+        frame = sys._current_frames().get(self._thread)
+        if frame is None or frame.f_code.co_name != "get_events":
+            return False
+        return str(frame.f_globals.get("__name__")).startswith("trio._core._io_")
 
     def _answer(self) -> None:
         self._answered = True
