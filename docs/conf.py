@@ -16,6 +16,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 exclude_patterns = ["_build", "decisions/template.md"]
 html_theme = "furo"
 html_title = f"horus_trio {release}"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
 
 default_role = "code"
 myst_enable_extensions = ["colon_fence"]

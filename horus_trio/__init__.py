@@ -21,6 +21,7 @@ from .errors import (
     TickTimedOut,
     UnknownNode,
     UnknownTopic,
+    WorkerFailed,
 )
 from .executor import (
     AbandonedThread,
@@ -120,6 +121,7 @@ __all__ = [
     "Topics",
     "UnknownNode",
     "UnknownTopic",
+    "WorkerFailed",
     "background",
     "open_executor",
     "run",

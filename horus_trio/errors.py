@@ -8,6 +8,7 @@ that code which knows nothing of this package still catches it sensibly.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ __all__ = [
     "TickTimedOut",
     "UnknownNode",
     "UnknownTopic",
+    "WorkerFailed",
+    "add_remedy",
     "nearest",
 ]
 
@@ -91,6 +94,13 @@ class HookTimedOut(HorusError, TimeoutError):
     """A hook (``init``, ``shutdown``, …) took longer than its limit."""
 
 
+class WorkerFailed(HorusError):
+    """The worker process of a ``thread="process"`` node died, did not start, or broke its answer.
+
+    It also stands in for what a tick raised there, where that cannot be pickled.
+    """
+
+
 class NodeExited(HorusError):
     """A node raised `SystemExit`, the ``__cause__`` of this: nodes fail, they do not exit."""
 
@@ -136,3 +146,35 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {close[0]!r}?"
     listed = ", ".join(repr(n) for n in names[:8]) + (", …" if len(names) > 8 else "")
     return f"; there are {listed}"
+
+
+def add_remedy(error: BaseException) -> None:
+    """Note on an error what to do, if it says that the machine is short of something."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            add_remedy(inner)
+    elif isinstance(error, OSError):
+        _note(error, _REMEDIES.get(error.errno or 0))
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        _note(error, _MORE_THREADS)
+
+
+def _note(error: BaseException, remedy: str | None) -> None:
+    if remedy is not None and remedy not in getattr(error, "__notes__", ()):
+        error.add_note(remedy)
+
+
+_REMEDIES = {
+    errno.EMFILE: "this process has no descriptor left: raise its limit (ulimit -n), or close what "
+    "/proc/self/fd shows to be left open",
+    errno.ENFILE: "the machine has no descriptor left: close what other programs leave open, or "
+    "raise fs.file-max",
+    errno.ENOSPC: "the disk is full: make room, or write to another one",
+    errno.EDQUOT: "the quota of this disk is used up: make room, or write to another one",
+    errno.EFBIG: "the file may not grow: raise the limit (ulimit -f), or begin a new file",
+}
+
+_MORE_THREADS = (
+    "the machine has no thread left for this process: raise the limit (ulimit -u, or the pids "
+    "limit of its container), or have fewer nodes with thread='own'"
+)

@@ -344,7 +344,7 @@ class NodeStatistics:
         coalesced: Arrivals on its ``on`` topics that fell to a tick already waiting.
         deadline_missed: Ticks that ended later than their ``deadline``.
         restarts: How often it was initialised again.
-        failures: Failures its policy has seen, failed hooks included.
+        failures: Failures of its ticks, its ``init`` and its background tasks.
         observer_errors: Exceptions its ``on_error`` and other notification hooks raised.
         duration: How long ticks ran, in seconds.
         lateness: Start minus scheduled instant, in seconds.

@@ -47,12 +47,18 @@ class Rebuild:
 
     delay: float
 
+    def __post_init__(self) -> None:
+        _not_negative("Rebuild", "delay", self.delay)
+
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
     """Let releases pass for `delay` seconds; the tick after that is a probe."""
 
     delay: float
+
+    def __post_init__(self) -> None:
+        _not_negative("Suspend", "delay", self.delay)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,8 @@ def add_with(option: str, value: Any, where: str) -> None:
         ("failure_policy", None, "Restart(…)"),
         ("failure_policy", "restart", "Restart(…)"),
         ("critical", 1, "True or False"),
-        ("thread", "process", "'pool' or 'own'"),
-        ("thread", None, "'pool' or 'own'"),
+        ("thread", "mine", "'pool', 'own' or 'process'"),
+        ("thread", None, "'pool', 'own' or 'process'"),
         ("limiter", 4, "a trio.CapacityLimiter, or None"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,8 +14,7 @@ import trio
 import trio.testing
 
 import horus_trio as horus
-from horus_trio import logs
-from horus_trio.logs import LogThread, OffLoopLogger, Throttle
+from horus_trio.logs import LogThread, OffLoopLogger, thread
 
 
 class Keeps(logging.Handler):
@@ -206,91 +207,42 @@ async def test_a_silent_run_has_no_log_thread() -> None:
     assert "horus_trio log" not in seen
 
 
-# Failures are told once, then now and then
-
-
-async def test_repeated_failures_are_logged_once_in_ten_seconds(
-    autojump_clock: trio.testing.MockClock, kept: Keeps
-) -> None:
-    class Fails(horus.AsyncNode):
-        async def tick_async(self) -> None:
-            raise ValueError("no")
-
-    scheduler = horus.Scheduler(tick_rate=10).add(Fails("a", failure_policy=horus.Ignore()))
-    await scheduler.run(25)
-    texts = [text.splitlines()[0] for text in kept.texts]
-    assert texts == [
-        "node 'a' failed in tick 1",
-        "node 'a' failed in tick 101 (99 more failures since the last report)",
-        "node 'a' failed in tick 201 (99 more failures since the last report)",
-    ]
-    assert "ValueError: no" in kept.texts[0]
-
-
-async def test_misses_are_warned_about_now_and_then(
-    autojump_clock: trio.testing.MockClock, kept: Keeps
-) -> None:
-    class Slow(horus.AsyncNode):
-        async def tick_async(self) -> None:
-            await trio.sleep(0.15)
-
-    scheduler = horus.Scheduler(tick_rate=10).add(Slow("a", on_miss=horus.Miss.WARN))
-    report = await scheduler.run(5)
-    assert report.statistics.nodes["a"].missed == 25
-    assert kept.texts == [
-        "node 'a' is still busy at its next release (0 more since the last report)"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("interval", "instants", "admitted"),
-    [
-        (10.0, [0, 1, 2, 9.99, 10, 11, 20], [0, None, None, None, 3, None, 1]),
-        (1.0, [5, 7, 9], [0, 0, 0]),
-    ],
-)
-def test_a_throttle_counts_what_it_holds_back(
-    interval: float, instants: list[float], admitted: list[int | None]
-) -> None:
-    throttle = Throttle(interval)
-    assert [throttle.admit(now) for now in instants] == admitted
-
-
 # The thread itself
 
 
 def test_what_does_not_fit_is_dropped_counted_and_told(
     quiet: logging.Logger, kept: Keeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "CAPACITY", 10)
+    monkeypatch.setattr(thread, "CAPACITY", 10)
     handler = Keeps()
     handler.hold = threading.Event()
     quiet.addHandler(handler)
     logger = OffLoopLogger(quiet)
-    with LogThread() as thread:
-        logger.thread = thread
+    with LogThread() as log_thread:
+        logger.thread = log_thread
         for n in range(100):
             logger.info("%d", n)
-        dropped = thread.dropped
+        dropped = log_thread.dropped
         handler.hold.set()
     assert 89 <= dropped <= 90  # ten wait, and perhaps one is being handled
     assert handler.texts[:10] == [str(n) for n in range(10)]
     assert len(handler.texts) == 100 - dropped
-    assert kept.texts == [f"{dropped} log records were dropped: handlers are slow"]
+    (told,) = kept.texts
+    assert told.startswith(f"{dropped} log records were dropped")
 
 
 def test_leaving_handles_what_is_queued(quiet: logging.Logger) -> None:
     handler = Keeps()
     quiet.addHandler(handler)
     logger = OffLoopLogger(quiet)
-    with LogThread() as thread:
-        logger.thread = thread
+    with LogThread() as log_thread:
+        logger.thread = log_thread
         for n in range(1000):
             logger.info("%d", n)
     assert handler.texts == [str(n) for n in range(1000)]
     logger.info("late")  # nobody is there to queue it for
     assert handler.texts[-1] == "late"
-    assert thread.dropped == 0
+    assert log_thread.dropped == 0
 
 
 def test_leaving_waits_no_longer_than_its_grace(quiet: logging.Logger) -> None:
@@ -298,8 +250,8 @@ def test_leaving_waits_no_longer_than_its_grace(quiet: logging.Logger) -> None:
     handler.hold = threading.Event()
     quiet.addHandler(handler)
     logger = OffLoopLogger(quiet)
-    with LogThread(grace=0.01) as thread:
-        logger.thread = thread
+    with LogThread(grace=0.01) as log_thread:
+        logger.thread = log_thread
         logger.info("held")
     assert handler.records == []
     handler.hold.set()
@@ -313,8 +265,8 @@ def test_filters_and_levels_of_the_target_hold(quiet: logging.Logger) -> None:
     logger.debug("too low")
     logger.info("secret outside")
     logger.info("open outside")
-    with LogThread() as thread:
-        logger.thread = thread
+    with LogThread() as log_thread:
+        logger.thread = log_thread
         logger.debug("too low")
         logger.info("secret inside")
         logger.info("open inside")
@@ -332,8 +284,8 @@ def test_a_handler_that_raises_is_told_and_the_next_record_handled(
     handler = Breaks()
     quiet.addHandler(handler)
     logger = OffLoopLogger(quiet)
-    with LogThread() as thread:
-        logger.thread = thread
+    with LogThread() as log_thread:
+        logger.thread = log_thread
         logger.info("one")
         logger.info("two")
     assert handler.texts == ["one", "two"]
@@ -347,8 +299,8 @@ def test_many_threads_may_log(quiet: logging.Logger) -> None:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        with LogThread() as thread:
-            logger.thread = thread
+        with LogThread() as log_thread:
+            logger.thread = log_thread
             workers = [
                 threading.Thread(target=lambda: [logger.info("x") for _ in range(300)])  # type: ignore[func-returns-value]
                 for _ in range(4)
@@ -359,5 +311,82 @@ def test_many_threads_may_log(quiet: logging.Logger) -> None:
                 worker.join()
     finally:
         sys.setswitchinterval(before)
-    assert len(handler.texts) + thread.dropped == 1200
+    assert len(handler.texts) + log_thread.dropped == 1200
     assert len(handler.threads) == 1
+
+
+def test_without_a_thread_records_wait_and_are_handled_in_the_end(
+    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as log_thread:
+        logger.thread = log_thread
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            logger.info("one")
+            logger.info("two")
+        assert handler.texts == []
+    assert handler.texts == ["one", "two"]
+    assert handler.threads == {threading.get_ident()}
+
+
+def test_once_there_are_threads_again_waiting_records_are_handled(
+    quiet: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    handler = Keeps()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread() as log_thread:
+        logger.thread = log_thread
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            logger.info("one")
+        logger.info("two")
+    assert handler.texts == ["one", "two"]
+    assert threading.get_ident() not in handler.threads
+
+
+def test_records_of_a_stuck_log_thread_are_dropped_and_counted(quiet: logging.Logger) -> None:
+    """Nothing is put to a handler whose lock the thread holds, least of all on the loop."""
+    handler = Keeps()
+    handler.hold = threading.Event()
+    quiet.addHandler(handler)
+    logger = OffLoopLogger(quiet)
+    with LogThread(grace=0.01) as log_thread:
+        logger.thread = log_thread
+        logger.info("held")
+        logger.info("left behind")
+    logger.info("too late")
+    assert log_thread.dropped == 2
+    handler.hold.set()
+
+
+def test_a_stream_without_room_is_waited_for_without_the_handlers_lock(
+    quiet: logging.Logger,
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    with os.fdopen(reader, "rb", 0), os.fdopen(writer, "w", encoding="utf-8") as stream:
+        handler = logging.StreamHandler(stream)
+        quiet.addHandler(handler)
+        logger = OffLoopLogger(quiet)
+        with LogThread(grace=0.1) as log_thread:
+            logger.thread = log_thread
+            logger.info("one")
+            logger.info("two")
+        assert log_thread.dropped == 2
+        assert handler.lock is not None
+        assert handler.lock.acquire(blocking=False)
+        handler.lock.release()
+        assert "horus_trio log" not in [thread.name for thread in threading.enumerate()]

@@ -16,6 +16,7 @@ import trio.testing
 import horus_trio as horus
 from horus_trio import AsyncResult, NodeState, Tick, TickStatus
 from horus_trio.node import gather_options, resolve_options
+from horus_trio.testing import open_harness
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -1269,3 +1270,34 @@ def test_an_async_shutdown_after_the_run_is_over_is_said_to_be_missing(
         time.sleep(0.01)
     assert node.shut == 0
     assert "make both def" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [horus.Node, horus.AsyncNode])
+async def test_a_shutdown_has_time_of_its_own_and_is_not_told_to_end(
+    kind: type[horus.Node],
+) -> None:
+    asked: list[str] = []
+
+    class Plain(horus.Node):
+        def tick(self) -> None:
+            pass
+
+        def shutdown(self) -> None:
+            self.check_cancelled()
+            self.send("goodbye", 1)
+            asked.append("well")
+
+    class Soft(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            pass
+
+        async def shutdown(self) -> None:
+            self.check_cancelled()
+            self.send("goodbye", 1)
+            asked.append("well")
+
+    node = Plain("a", rate=4) if kind is horus.Node else Soft("a", rate=4)
+    async with open_harness(node) as h:
+        await h.advance(1)
+    assert asked == ["well"]
+    assert h.sent("goodbye") == [1]

@@ -334,6 +334,10 @@ def test_the_breaker_follows_its_model(
         (lambda: CircuitBreaker(2.0), r"max_failures=2\.0\): expected a whole number"),  # type: ignore[arg-type]
         (lambda: CircuitBreaker(cooldown=0), r"cooldown=0\): expected .* above 0"),
         (lambda: CircuitBreaker(cooldown=math.inf), r"cooldown=inf\): expected a finite"),
+        (lambda: Rebuild(-0.1), r"Rebuild\(delay=-0\.1\): expected .* 0 or more"),
+        (lambda: Rebuild(math.nan), r"Rebuild\(delay=nan\): expected .* 0 or more"),
+        (lambda: Suspend(math.inf), r"Suspend\(delay=inf\): expected a finite"),
+        (lambda: Suspend(True), r"Suspend\(delay=True\): expected a finite"),
     ],
 )
 def test_nonsense_is_refused_by_name_and_value(make: object, message: str) -> None:

@@ -19,7 +19,7 @@ import trio
 from children import Child
 
 from horus_trio import Node, Scheduler
-from horus_trio.scheduler.watchdog import Notifier
+from horus_trio.scheduler.watchdog.notify import Notifier
 
 
 class Systemd:

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
+from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 import horus_trio as horus
@@ -105,6 +107,60 @@ def test_overflow_rules(overflow: Overflow, kept: list[int], took: list[int]) ->
     assert counts(subscription) == (5, 0, 5 - len(kept), len(kept))
     assert everything(subscription) == kept
     assert counts(subscription) == (5, len(kept), 5 - len(kept), 0)
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+@pytest.mark.parametrize("overflow", Overflow)
+@hypothesis.given(
+    before=st.lists(st.sampled_from(["send", "receive"])),
+    meanwhile=st.lists(st.sampled_from(["send", "receive"])),
+    share=st.floats(0, 1),
+)
+def test_what_was_peeked_at_is_taken_exactly(
+    capacity: int, overflow: Overflow, before: list[str], meanwhile: list[str], share: float
+) -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(capacity, overflow)
+    sent = iter(range(1000))
+
+    def do(steps: list[str]) -> None:
+        for step in steps:
+            if step == "send":
+                hub.send(next(sent))
+            elif subscription.depth:
+                subscription.receive_nowait()
+
+    do(before)
+    received = counts(subscription)[1]
+    gone, messages = subscription.peek()
+    assert counts(subscription)[1] == received
+    assert len(messages) == subscription.depth
+
+    do(meanwhile)
+    waiting = subscription.peek()[1]
+    received = counts(subscription)[1]
+    taken = round(share * len(messages))
+    subscription.take_until(gone + taken)
+    left = [message for message in waiting if message not in messages[:taken]]
+    assert subscription.peek()[1] == left
+    assert counts(subscription)[1] == received + len(waiting) - len(left)
+    published, received, dropped, depth = counts(subscription)
+    assert received + dropped + depth == published
+
+
+async def test_taking_what_was_peeked_at_lets_a_sender_go_on() -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(1, Overflow.BLOCK)
+    hub.send(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hub.send_async, 1)
+        await wait_all_tasks_blocked()
+        gone, messages = subscription.peek()
+        subscription.take_until(gone + 1)
+        assert messages == [0]
+    assert everything(subscription) == [1]
+    subscription.close()
+    subscription.take_until(100)  # harmless
 
 
 def test_latest_has_a_capacity_of_one() -> None:

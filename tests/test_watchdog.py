@@ -22,10 +22,12 @@ from trio.testing import MockClock
 from horus_trio import Node, Scheduler
 from horus_trio.executor import AsyncIOExecutor, open_executor
 from horus_trio.logs import OffLoopLogger
-from horus_trio.scheduler.watchdog import BlockedLoop, Duty, LateStop, StalledNodes, Watchdog
+from horus_trio.scheduler.watchdog.blocked import BlockedLoop
 from horus_trio.scheduler.watchdog.culprit import who_runs
 from horus_trio.scheduler.watchdog.holder import who_held_the_lock
-from horus_trio.scheduler.watchdog.stalled import stall_limit
+from horus_trio.scheduler.watchdog.stalled import StalledNodes, stall_limit
+from horus_trio.scheduler.watchdog.stops import LateStop
+from horus_trio.scheduler.watchdog.thread import Duty, Watchdog
 
 HERE = Path(__file__)
 

@@ -1,13 +1,12 @@
 """The command line: ``horus-trio``, or ``python -m horus_trio.cli``.
 
-Each subcommand is a module with `add_arguments` and `run`; a new one is a line in `main`. What
-every command shares is here: exit codes, and how a command ends when it is interrupted or when
-nobody reads its output.
+Each subcommand is a module with `EXAMPLES`, `add_arguments` and `run`; a new one is a line in
+`parser`. What every command shares is here: exit codes, and how a command ends when it cannot do
+its work, when it is interrupted or when nobody reads its output.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -17,19 +16,6 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 __all__ = ["main"]
-
-EPILOG = """\
-examples:
-  horus-trio demo                          a robot among failing devices, ten seconds
-  horus-trio demo --json > summary.json    what it showed, for programs
-  horus-trio demo --database flight.sqlite3 --plain
-
-exit codes:
-  0      done; a run stopped by the first Ctrl-C or SIGTERM ends in order, too
-  1      the run failed, or its result is wrong
-  2      wrong usage
-  128+n  ended by signal n: 130 by the second Ctrl-C, 141 when nobody reads the output
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,30 +30,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: Wrong usage, ``--help``, ``--version``, or SIGTERM outside a run.
     """
-    from .. import __version__
-    from .demo import command as demo
+    from ..errors import HorusError
+    from .errors import FAILED, CommandFailed
+    from .parser import make_parser
 
-    parser = argparse.ArgumentParser(
-        prog="horus-trio",
-        description="The asynchronous I/O tier of a robot.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"horus-trio {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    for name, module in (("demo", demo),):
-        summary, _, description = (module.__doc__ or "").partition("\n")
-        command = commands.add_parser(name, help=summary, description=description)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-
+    parser = make_parser()
     options = parser.parse_args(argv)
+    if options.command is None:
+        parser.print_help()
+        return 0
     try:
         with _sigterm_exits():
             code: int = options.run(options)
             sys.stdout.flush()
             return code
+    except CommandFailed as error:
+        sys.stderr.write(f"horus-trio {options.command}: {error}\n")
+        return error.code
+    except HorusError as error:
+        sys.stderr.write(f"horus-trio {options.command}: {error}\n")
+        return FAILED
     except KeyboardInterrupt:
         sys.stderr.write("horus-trio: interrupted\n")
         return 128 + signal.SIGINT

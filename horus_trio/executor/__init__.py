@@ -14,6 +14,7 @@ from .executor import (
 from .frames import frames_of, is_engines, place_of
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
+from .process import check_process
 from .runner import NodeRunner
 from .safety import EmergencyReport, NodeInEmergency, SafetyChain, SafetyOutcome
 from .threads import ThreadCall
@@ -34,6 +35,7 @@ __all__ = [
     "SafetyChain",
     "SafetyOutcome",
     "ThreadCall",
+    "check_process",
     "describe",
     "describe_silence",
     "frames_of",

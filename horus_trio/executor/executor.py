@@ -25,9 +25,10 @@ from ..node import (
     resolve_options,
 )
 from ..policies import Ignore
-from ..timer import Timer
+from ..timer import Timer, is_real_time
 from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
+from .process import check_process
 from .runner import NodeRunner
 from .safety import SafetyChain
 from .worker import FORCED_GRACE
@@ -103,6 +104,7 @@ class AsyncIOExecutor:
         self._owns_results = results is None
         self._results: Subscription[AsyncResult] | None = None
         self._has_autojump = getattr(clock, "autojump_threshold", float("inf")) != float("inf")
+        self._has_real_clock = is_real_time(clock)
         nursery.start_soon(self._run_timer)
 
     def __repr__(self) -> str:
@@ -179,7 +181,8 @@ class AsyncIOExecutor:
     async def shutdown_all(self, within: float = 10.0) -> None:
         """Stop every node: what is in flight gets its grace, then each ``shutdown`` is called.
 
-        In reverse `order`, nodes of one order side by side. Runs to its end even if cancelled.
+        In reverse `order`, nodes of one order side by side, save that critical ones come after the
+        others: they stay in reach of an emergency. Runs to its end even if cancelled.
 
         Arguments:
             within: Seconds it may take; before they are over, everything left is forced.
@@ -188,14 +191,13 @@ class AsyncIOExecutor:
             grace = min(FORCED_GRACE, within / 2)
             deadline = self.timer.alarm(lambda now: self.force_all(grace))
             deadline.set(self.clock() + within - grace)
-            gates: dict[int, trio.Event] = {}
+            gates: dict[tuple[int, bool], trio.Event] = {}
             for runner in tuple(self.runners.values()):
-                order = runner.options.order
-                runner.leave("shutdown", gates.setdefault(order, trio.Event()))
-            for order in sorted(gates, reverse=True):
-                gates[order].set()
+                runner.leave("shutdown", gates.setdefault(_turn(runner), trio.Event()))
+            for turn in sorted(gates):
+                gates[turn].set()
                 for runner in tuple(self.runners.values()):
-                    if runner.options.order == order:
+                    if _turn(runner) == turn:
                         await runner.done.wait()
             deadline.clear()
 
@@ -214,7 +216,8 @@ class AsyncIOExecutor:
         Raises:
             NodeError: The node has no usable tick.
             AlreadyRunning: It is in a run already.
-            ConfigurationError: Its ``def`` hooks cannot keep this run's virtual time.
+            ConfigurationError: Its ``def`` hooks cannot keep this run's virtual time, or it is
+                not fit for ``thread="process"``.
         """
         if name in self.runners:
             raise ConfigurationError(f"there is a node named {name!r} already; names are unique")
@@ -227,6 +230,12 @@ class AsyncIOExecutor:
                 f"node {name!r} has def hooks, and under an autojump clock virtual time would run "
                 "away from their threads; make them async, use a MockClock without autojump, "
                 "or run the test in real time"
+            )
+        check_process(name, options, hooks)
+        if options.thread == "process" and not self._has_real_clock:
+            raise ConfigurationError(
+                f"node {name!r} has thread='process', and a worker process lives in real time, "
+                "which this run does not; give thread='pool' in tests, or test in real time"
             )
         runner = NodeRunner(self, node, name, hooks, options, ledger, rebuild)
         self.runners[name] = runner
@@ -315,6 +324,11 @@ class AsyncIOExecutor:
                 await self.timer.run()
             finally:
                 self.timer.close()
+
+
+def _turn(runner: NodeRunner) -> tuple[int, bool]:
+    """A node's turn to shut down; lower is earlier."""
+    return -runner.options.order, runner.options.critical
 
 
 def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:

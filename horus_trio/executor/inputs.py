@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..health import InputStatistics
-from ..logs import Throttle
+from ..logs import Throttle, span
 from ..node import NodeOptions, Seat
 from ..topics import Sub
 from .freshness import Freshness
@@ -104,15 +104,15 @@ class Inputs:
 
     def _stale(self, sub: Sub) -> None:
         self._listen(sub.topic)
-        held_back = self._throttle.admit(self._seat.clock())
-        if held_back is not None:
+        notice = self._throttle.admit(self._seat.clock(), "stale", sub.topic)
+        if notice is not None:
             self._executor.log.warning(
                 "node %r: its input %r is stale, without a message for %g s: %s%s",
                 self._name,
                 sub.topic,
                 sub.max_age,
                 describe_silence(sub.topic, self._executor.runners),
-                f" ({held_back} more such events since the last report)" if held_back else "",
+                "" if notice.first else f" ({span(notice.count, notice.seconds)})",
             )
         if sub.on_stale is not None:
             self._tell_stale(sub, sub.on_stale)
@@ -125,6 +125,7 @@ class Inputs:
 
     def _recovered(self, sub: Sub, seconds: float) -> None:
         self._listen(sub.topic)
-        self._executor.log.info(
-            "node %r: its input %r has recovered, after %.3g s", self._name, sub.topic, seconds
-        )
+        if self._throttle.admit(self._seat.clock(), "recovered", sub.topic) is not None:
+            self._executor.log.info(
+                "node %r: its input %r has recovered, after %.3g s", self._name, sub.topic, seconds
+            )

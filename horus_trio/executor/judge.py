@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 
-from ..errors import NodeExited
+from ..errors import HorusError, NodeExited, add_remedy
 from ..health import Ledger
-from ..logs import OffLoopLogger, Throttle
-from ..policies import Decision, EndRun, FailurePolicy, GiveUp
+from ..logs import ErrorLog, OffLoopLogger, headline, text_of
+from ..policies import Continue, Decision, EndRun, FailurePolicy, GiveUp, Rebuild, Suspend
 
-__all__ = ["Judge", "is_interrupt", "text_of"]
+__all__ = ["Judge", "is_interrupt"]
+
+HOOK_ERRORS = 3
+"""Errors of one hook that are kept as text; those after them are counted."""
 
 
 class Judge:
@@ -20,7 +22,7 @@ class Judge:
         name: The node's name.
         policy: Decides.
         ledger: Counts failures and keeps the latest one's text.
-        log: Gets the first failure with its traceback, and then one report in ten seconds.
+        log: Gets each kind of failure with its traceback, and its repeats as counts.
         clock: Seconds.
         dice: Random numbers in [0, 1), for jitter.
 
@@ -42,10 +44,10 @@ class Judge:
         self._policy = policy
         self._state = policy.start()
         self._ledger = ledger
-        self._log = log
         self._clock = clock
         self._dice = dice
-        self._throttle = Throttle()
+        self._errors = ErrorLog(log, clock)
+        self._hooks: dict[str, _HookErrors] = {}
 
     @property
     def is_counting(self) -> bool:
@@ -54,31 +56,70 @@ class Judge:
 
     def succeeded(self) -> None:
         """A tick went well."""
-        self._state = self._policy.succeeded(self._state, self._clock())
+        try:
+            self._state = self._policy.succeeded(self._state, self._clock())
+        except Exception as broken:  # noqa: BLE001 - users write policies
+            self.note_observer(broken, "failure_policy")
 
     def note(self, error: BaseException, where: str) -> None:
-        """Count and log an error that is not decided upon."""
+        """Count and log a failure."""
         self._ledger.failures += 1
+        add_remedy(error)
         self._ledger.last_error = text = text_of(error)
-        held_back = self._throttle.admit(self._clock())
-        if held_back is not None:
-            more = f" ({held_back} more failures since the last report)" if held_back else ""
-            self._log.error("node %r failed in %s%s\n%s", self._name, where, more, text.rstrip())
+        self._errors.tell(f"node {self._name!r} failed", error, text, f" in {where}")
+
+    def note_observer(self, error: BaseException, what: str) -> str:
+        """Count and log what a notification of the node raised; returns it as text.
+
+        Arguments:
+            error: What it raised.
+            what: Its name, such as ``on_stale``.
+        """
+        self._ledger.observer_errors += 1
+        add_remedy(error)
+        self._ledger.last_error = text = text_of(error)
+        self._errors.tell(f"node {self._name!r}: {what} failed", error, text)
+        return text
+
+    def note_hook(self, error: BaseException, hook: str) -> None:
+        """Count, log and keep what a hook raised whose errors change nothing."""
+        text = self.note_observer(error, hook)
+        self._hooks.setdefault(hook, _HookErrors()).add(error, text)
+
+    @property
+    def hook_errors(self) -> list[str]:
+        """What has been kept of the errors of hooks, as text, and how many there were besides."""
+        return [
+            f"{hook} of node {self._name!r}: {text}"
+            for hook, errors in self._hooks.items()
+            for text in errors.texts()
+        ]
+
+    def close(self) -> None:
+        """The node has left: log what was held back."""
+        self._errors.close()
 
     def decide(self, error: BaseException, where: str) -> Decision:
-        """What the policy says to an error that has been noted.
+        """What the policy says to an error that has been noted; one that is broken gives up.
 
         Arguments:
             error: If the decision is final, it gets a note and is kept as `failure`.
             where: Such as ``tick 12``.
         """
-        self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+        try:
+            self._state, decision = self._policy.failed(self._state, self._clock(), self._dice())
+            if not isinstance(decision, (Continue, Rebuild, Suspend, GiveUp, EndRun)):
+                raise HorusError(f"expected a decision, got {decision!r}")
+            count = self._policy.describe(self._state)
+        except Exception as broken:  # noqa: BLE001 - users write policies
+            self.note_observer(broken, "failure_policy")
+            decision, count = GiveUp(), f"and its failure_policy raised {broken!r}"
         if isinstance(decision, (GiveUp, EndRun)):
             if not isinstance(error, (Exception, BaseExceptionGroup)):
                 exited = NodeExited(f"node {self._name!r} raised {error!r}")
                 exited.__cause__ = error
                 error = exited
-            error.add_note(f"in node {self._name!r}, {where}, {self._policy.describe(self._state)}")
+            error.add_note(f"in node {self._name!r}, {where}, {count}")
             self.failure = error
         return decision
 
@@ -90,6 +131,22 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
-def text_of(error: BaseException) -> str:
-    """The whole traceback as text, which keeps no frame alive."""
-    return "".join(traceback.format_exception(error))
+class _HookErrors:
+    """The errors of one hook: the first as text, the others as a number."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._more = 0
+        self._latest = ""
+
+    def add(self, error: BaseException, text: str) -> None:
+        if len(self._first) < HOOK_ERRORS:
+            self._first.append(text.rstrip())
+        else:
+            self._more += 1
+            self._latest = headline(error)
+
+    def texts(self) -> list[str]:
+        if not self._more:
+            return self._first
+        return [*self._first, f"{self._more} more errors, the latest {self._latest}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from ..logs import OffLoopLogger, Throttle
+from ..logs import Notice, OffLoopLogger, Throttle, span
 from ..policies import Miss
 
 __all__ = ["Misses"]
@@ -18,7 +18,7 @@ class Misses:
         name: The node's name.
         policy: What to do.
         clock: Seconds.
-        log: Gets the warnings, at most one in ten seconds.
+        log: Gets the warnings: the first at once, then how many in ten seconds.
         make_safe: Calls the node's ``enter_safe_state``.
         stop: Stops the run.
     """
@@ -43,22 +43,32 @@ class Misses:
 
     def overrun(self) -> None:
         """A release found the node busy."""
-        self.missed("is still busy at its next release")
+        self._missed("overrun", "is still busy at its next release")
 
-    def missed(self, what: str) -> None:
-        """The node was late; `what` completes "node 'x' …"."""
+    def late(self, what: str) -> None:
+        """A tick ended past its deadline; `what` completes "node 'x' …"."""
+        self._missed("deadline", what)
+
+    def close(self) -> None:
+        """The node has left: log what was held back."""
+        for notice in self._throttle.close(self._clock()):
+            self._warn(notice)
+
+    def _missed(self, kind: str, what: str) -> None:
         match self._policy:
             case Miss.SKIP | Miss.CATCH_UP:
                 return
             case Miss.WARN:
-                held_back = self._throttle.admit(self._clock())
-                if held_back is not None:
-                    self._log.warning(
-                        "node %r %s (%d more since the last report)", self._name, what, held_back
-                    )
+                notice = self._throttle.admit(self._clock(), kind, latest=what)
+                if notice is not None:
+                    self._warn(notice)
             case Miss.SAFE_MODE:
                 self._make_safe()
             case Miss.STOP:
                 self._stop(f"node {self._name!r} {what}")
             case unknown:
                 assert_never(unknown)
+
+    def _warn(self, notice: Notice) -> None:
+        again = "" if notice.first else f" ({span(notice.count, notice.seconds)})"
+        self._log.warning("node %r %s%s", self._name, notice.latest, again)

@@ -7,10 +7,10 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import outcome
 import trio
 
 from ..errors import TickCancelled
@@ -21,12 +21,15 @@ from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspen
 from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
-from .judge import Judge, is_interrupt, text_of
+from .judge import Judge, is_interrupt
+from .late_init import LateInit
 from .mailbox import Mailbox
 from .misses import Misses
+from .process import ProcessTicks
 from .safe_state import SafeState
 from .threads import ThreadCall
 from .ticker import Ticker
+from .turnstile import Turnstile
 from .worker import FAILURES, Worker
 
 if TYPE_CHECKING:
@@ -70,13 +73,9 @@ class NodeRunner:
         self.node: Node = node
         self.options = options
         self.ledger = ledger
-        self.paused: bool = False
-        self.held: bool = False
-        """Whether it takes no ticks because of an emergency; set in any thread."""
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""
-        self.hook_errors: list[str] = []
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
         self.settled: trio.Event = trio.Event()
@@ -86,7 +85,7 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = Misses(
+        misses = self._misses = Misses(
             name,
             options.on_miss,
             clock=executor.clock,
@@ -102,11 +101,9 @@ class NodeRunner:
         self._clock = executor.clock
         self._state = NodeState.NEW
         self._started = False
-        self._suspended = False
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
         self._grace: Alarm | None = None
-        self._probe_alarm: Alarm | None = None
         own = None
         if options.thread == "own" and hooks.uses_threads:
             own = executor.pool.own_worker(name)
@@ -119,13 +116,23 @@ class NodeRunner:
             own,
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
+        self._turnstile = Turnstile(
+            self.mailbox,
+            self.seat,
+            executor.timer,
+            executor.clock,
+            lambda: self._worker.stuck is not None,
+        )
+        self._process: ProcessTicks | None = None
+        if options.thread == "process":
+            self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
         self.safe_state: SafeState = SafeState(
             executor,
             name,
             seconds=options.shutdown_timeout,
             own=own,
             ready=options.critical,
-            is_ending=lambda: self.held and self.mailbox.busy,
+            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
             failed=lambda error: self._hook_failed("enter_safe_state", error),
         )
         if options.critical:
@@ -138,7 +145,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.missed,
+            late=misses.late,
             interruptible=options.critical,
         )
         self._judge = Judge(
@@ -151,11 +158,11 @@ class NodeRunner:
         )
         self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
         self._background_error: BaseException | None = None
-        self._owes_shutdown = False
+        self._late_init = LateInit(name, executor.log, self.done.is_set)
         self._inputs = Inputs(
             executor, name, options, self.seat, self.mailbox, self._observer_failed
         )
-        self.seat.set_lenient(True)  # nobody waits for a node that does not tick yet
+        self._turnstile.shut()  # nobody waits for a node that does not tick yet
         self._replace(node, hooks)
 
     def __repr__(self) -> str:
@@ -170,18 +177,23 @@ class NodeRunner:
             return NodeState.STUCK
         if self._state is not NodeState.RUNNING:
             return self._state
-        if self.held:
+        if self._turnstile.held:
             return NodeState.SAFE
         call = self._worker.call
         if call is not None and call.waits_for_token:
             return NodeState.WAITING_FOR_THREAD
-        if self.paused:
+        if self._turnstile.paused:
             return NodeState.PAUSED
-        if self._suspended:
+        if self._turnstile.resting:
             return NodeState.SUSPENDED
         if self.mailbox.busy and self.seat.waiting_for is not None:
             return NodeState.WAITING_FOR_INPUT
         return NodeState.RUNNING
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has paused it; any thread."""
+        return self._turnstile.paused
 
     @property
     def thread_call(self) -> ThreadCall | None:
@@ -192,6 +204,11 @@ class NodeRunner:
     def failure(self) -> BaseException | None:
         """The error with which the node failed for good, or None."""
         return self._judge.failure
+
+    @property
+    def hook_errors(self) -> list[str]:
+        """What ``shutdown``, ``on_error`` and ``enter_safe_state`` raised, as text."""
+        return self._judge.hook_errors
 
     def statistics(self, rate: float | None = None) -> NodeStatistics:
         """A snapshot; any thread."""
@@ -205,14 +222,11 @@ class NodeRunner:
 
     def pause(self) -> None:
         """Take no more ticks until `resume`; one in flight goes on."""
-        self.paused = True
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.pause()
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self.paused = False
-        self._open_mailbox()
+        self._turnstile.resume()
 
     def leave(self, reason: str, gate: trio.Event | None = None) -> None:
         """Tell the node to finish: one Shutdown message, and bounded time for what is in flight.
@@ -261,30 +275,30 @@ class NodeRunner:
 
         Any thread and any signal handler.
         """
-        self.held = True
+        self._turnstile.held = True
         self._worker.fence.shut()
 
     def held_on_loop(self) -> None:
         """What `hold` needs the loop for: wake what waits in a tick, and cancel it."""
-        if not self.held:
+        if not self._turnstile.held:
             return
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.shut()
         self._worker.fence.close()
         if self.mailbox.busy:
             self._ticker.interrupt()
         call = self._worker.call
-        if call is not None and call.what == "tick" and call.waits_for_thread:
+        if call is None or call.what != "tick":
+            return
+        if call.waits_for_thread or call.interrupt is not None:  # a process can be killed
             self._worker.cancel()
 
     def let_go(self) -> None:
         """Undo `hold`. On the loop."""
-        if not self.held:
+        if not self._turnstile.held:
             return
-        self.held = False
         if self.task is not None and self._state is NodeState.RUNNING:
             self.task.context.run(self._worker.renew_fence)
-        self._open_mailbox()
+        self._turnstile.let_go()
 
     def cancel_tick(self, tick: Tick) -> None:
         """Settle a tick that was released and will never run."""
@@ -314,9 +328,13 @@ class NodeRunner:
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
+        process = self._process
         with trio.CancelScope(shield=True):
             try:
-                await self._supervise()
+                async with contextlib.nullcontext() if process is None else process.open():
+                    await self._supervise()
+                self._judge.close()
+                self._misses.close()
             finally:
                 self._finish()
 
@@ -341,10 +359,13 @@ class NodeRunner:
 
     async def _live(self) -> Decision | None:
         """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
-        self._background_error = None
+        self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        self.init_error = error = await self._initialise()
+        error = await self._initialise()
+        if error is None and self._process is not None:
+            error = await self._prepare_process(self._process)
+        self.init_error = error
         self.settled.set()
         if error is None:
             self.safe_state.live = True
@@ -352,6 +373,7 @@ class NodeRunner:
                 self.executor.safety.admit(self)
             decision = await self._serve()
         else:
+            await self._tasks.end()
             decision = await self._init_failed(error)
         if isinstance(decision, EndRun) or (isinstance(decision, GiveUp) and self.options.critical):
             self.executor.safety.trip(f"node {self.name!r} failed for good")
@@ -366,8 +388,7 @@ class NodeRunner:
             await self._gate.wait()
         self.phase = "in enter_safe_state"
         await self.safe_state.close()
-        if self.held:
-            self._worker.renew_fence(expired=self.mailbox.leaving is not None)
+        self._worker.renew_fence()  # a shutdown has time of its own, and may publish
         self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
         return decision
@@ -389,11 +410,23 @@ class NodeRunner:
         life = self._life
         with life:
             error = await self._worker.call_hook(
-                hook, self.options.init_timeout, on_late=self._undo_late_init
+                hook,
+                self.options.init_timeout,
+                on_late=lambda result: self._late_init.ended(result, self._hooks.shutdown),
             )
         self._life = trio.CancelScope()
         if life.cancelled_caught:
             error = TickCancelled(f"init of node {self.name!r} was cancelled")
+        if isinstance(error, TickCancelled):
+            return self._background_error or error
+        return error
+
+    async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
+        """Have a worker ready for the first tick; if there is none, init is undone."""
+        error = await process.prepare(self.node)
+        self._life = trio.CancelScope()  # it may have been cut short
+        if error is not None:
+            self._late_init.owe()
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
@@ -403,13 +436,17 @@ class NodeRunner:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        if self.mailbox.leaving is not None:
-            return None  # its thread has had its time, and nothing is to be shut down
+        leaving = self.mailbox.leaving is not None
+        if leaving and isinstance(error, TickCancelled):
+            return None  # cut short by the stop, not failed
+        if error is not self._background_error:
+            self._judge.note(error, "init")
+        if leaving:
+            return None  # nothing is to be shut down
         with self._life:
             await self._worker.wait_while_stuck()
             await self._shut_down_late()
             if self.mailbox.leaving is None:
-                self._judge.note(error, "init")
                 decision = await self._decide(error, "init")
         self._life = trio.CancelScope()
         # A node that is not initialised cannot tick on: it tries again.
@@ -421,8 +458,7 @@ class NodeRunner:
 
     async def _shut_down_late(self) -> None:
         """Undo an init that succeeded after it had been given up, if its shutdown is async."""
-        if self._owes_shutdown:
-            self._owes_shutdown = False
+        if self._late_init.take_debt():
             await self._run_hook(self._hooks.shutdown)
 
     async def _serve(self) -> Decision | None:
@@ -431,11 +467,11 @@ class NodeRunner:
         decision: Decision | None = None
         mailbox = self.mailbox
         receive = mailbox.receive
-        judge = self._judge
+        judge, ledger, turnstile = self._judge, self.ledger, self._turnstile
         hook = self._hooks.tick
         tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
         self._inputs.start()
-        self._open_mailbox()
+        turnstile.begin()
         if self._background_error is not None:
             self._life.cancel()  # a task that init started has failed already
         with self._life:
@@ -446,25 +482,24 @@ class NodeRunner:
                         self.cancel_tick(message)
                     break
                 mailbox.taken()
-                if self.held:
+                if turnstile.held:
                     self.cancel_tick(message)
                     mailbox.done()
                     continue
+                ok = ledger.ok
                 error = await tick(hook, message)
                 if error is not None:
                     decision = await self._tick_failed(error, message)
                     if decision is not None:
                         break
-                elif judge.is_counting:
+                elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
                     judge.succeeded()
                 mailbox.done()
-                if self.held:
+                if turnstile.held:
                     self.safe_state.tick_ended()
         self._life = trio.CancelScope()
-        mailbox.close()
+        turnstile.end()
         self.safe_state.tick_ended()
-        self._suspended = False
-        self.seat.set_lenient(True)
         self._inputs.stop()
         if mailbox.leaving is not None:
             return None
@@ -474,7 +509,6 @@ class NodeRunner:
             self._life = trio.CancelScope()
             if mailbox.leaving is not None:
                 return None
-            self._judge.note(self._background_error, "a background task")
             decision = await self._decide(self._background_error, "a background task")
             if isinstance(decision, (Continue, Suspend)):  # the tasks are gone: start them again
                 decision = Rebuild(decision.delay if isinstance(decision, Suspend) else 0.0)
@@ -501,24 +535,24 @@ class NodeRunner:
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
             return None
-        self._judge.note(error, where)  # now: its thread may never return
-        if self._worker.stuck is not None and self.mailbox.leaving is None:
-            await self._wait_for_thread()
+        if self._background_error is None:  # or the tick was only cut short, not failed
+            self._judge.note(error, where)  # now: its thread may never return
+        if self._worker.stuck is not None:
+            await self._wait_for_thread()  # at a stop until its time is over
         if self.mailbox.leaving is not None:
             return None
         decision = await self._decide(error, where)
         if isinstance(decision, Suspend):
-            self._suspend(decision.delay)
+            self._turnstile.rest(decision.delay)
             return None
         if isinstance(decision, Continue):
-            self._open_mailbox()
+            self._turnstile.open()
             return None
         return decision
 
     async def _wait_for_thread(self) -> None:
         """The tick is settled; its thread is out, and until it returns the node does nothing."""
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
+        self._turnstile.shut()
         if self.mailbox.end_turn is not None:
             self.mailbox.end_turn()
         self.phase = "stuck: its thread has not returned"
@@ -531,6 +565,8 @@ class NodeRunner:
         if self._hooks.on_error is not None:
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
+        if self.mailbox.leaving is not None:
+            return Continue()  # the stop came meanwhile: nothing is decided any more
         return self._judge.decide(error, where)
 
     async def _run_hook(self, hook: Hook | None, *args: Any) -> None:
@@ -549,61 +585,10 @@ class NodeRunner:
     def _hook_failed(self, name: str, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        self.hook_errors.append(f"{name} of node {self.name!r}: {text_of(error).rstrip()}")
-        self._observer_failed(error, name)
+        self._judge.note_hook(error, name)
 
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
-        self.ledger.observer_errors += 1
-        self.ledger.last_error = text = text_of(error)
-        self.executor.log.error("node %r: %s failed\n%s", self.name, what, text.rstrip())
-
-    def _undo_late_init(self, result: outcome.Outcome[Any]) -> None:
-        """In init's thread: it was given up and has come to an end; undo it if it succeeded."""
-        shutdown = self._hooks.shutdown
-        if shutdown is None or not isinstance(result, outcome.Value):
-            return
-        if shutdown.is_async:
-            self._owes_shutdown = True  # on the loop, once it has seen this thread return
-            if self.done.is_set():
-                self.executor.log.error(
-                    "node %r: init succeeded after the run was over, and its async shutdown had "
-                    "no loop to run on; make both def",
-                    self.name,
-                )
-            return
-        undone = outcome.capture(shutdown.call)
-        if isinstance(undone, outcome.Error):
-            self.executor.log.error(
-                "node %r: shutdown after a late init failed\n%s",
-                self.name,
-                text_of(undone.error),
-            )
-
-    # Taking ticks
-
-    def _suspend(self, seconds: float) -> None:
-        self._suspended = True
-        self.mailbox.suspend()
-        self.seat.set_lenient(True)
-        if self._probe_alarm is None:
-            self._probe_alarm = self.executor.timer.alarm(self._probe)
-        self._probe_alarm.set(self._clock() + seconds)
-
-    def _probe(self, now: float) -> None:
-        self._suspended = False
-        self._open_mailbox()
-
-    def _open_mailbox(self) -> None:
-        """Take ticks, if nothing speaks against it."""
-        if (
-            self._state is NodeState.RUNNING
-            and self._worker.stuck is None
-            and not self.paused
-            and not self.held
-            and not self._suspended
-        ):
-            self.seat.set_lenient(False)
-            self.mailbox.open(self._clock())
+        self._judge.note_observer(error, what)
 
     # Leaving
 
@@ -631,11 +616,12 @@ class NodeRunner:
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
-        elif self._background_error is None and self.mailbox.leaving is None:
+            return
+        self._judge.note(error, "a background task")
+        ends = self.mailbox.leaving is not None or self.init_error is not None
+        if self._background_error is None and not ends:
             self._background_error = error
             self._cut_short()
-        else:
-            self._judge.note(error, "a background task")
 
     # The node's own things
 
@@ -647,5 +633,7 @@ class NodeRunner:
         self.node._seat = None  # it may be the same instance
         node.name = self.name
         node._seat = self.seat
+        if self._process is not None:
+            hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
         self.safe_state.hook = self._hooks.enter_safe_state

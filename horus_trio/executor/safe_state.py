@@ -322,13 +322,16 @@ class SafeCall(ThreadCall):
         """
         if self.abandoned_at == self.abandoned_at:
             return False
-        self.abandoned_at = self.pool.clock()
+        self.abandoned_at: float = self.pool.clock()
         self.pool.call_left_behind(self)
         return True
 
     def returned(self) -> None:
         """A thread has put it aside or has returned from it. On the loop."""
-        if self.is_over:
+        own = self._own
+        # The other thread may be told first, but the node's own is to be free for the next hook.
+        runs_in_own = own is not None and own.ident == self.thread and own.has(self)
+        if self.is_over and not runs_in_own:
             super().returned()
 
 

@@ -162,9 +162,10 @@ class SafetyChain:
         if self._latch.acquire(blocking=False):
             episode = _Episode(reason, now, tuple(self._members.values()))
             self._episodes.append(episode)
-            for runner in episode.members:
+            live = [runner for runner in episode.members if runner.safe_state.live]
+            for runner in live:  # the others are admitted when they are initialised
                 runner.hold()
-            for runner in episode.members:
+            for runner in live:
                 runner.safe_state.enter()
             try:
                 self._token.run_sync_soon(self._tripped, episode)

@@ -58,6 +58,7 @@ class ThreadCall:
         "abandoned_at",
         "ended",
         "fence",
+        "interrupt",
         "node",
         "on_return",
         "pool",
@@ -109,6 +110,8 @@ class ThreadCall:
         self.abandoned: bool = False
         self.abandoned_at: float = math.nan
         self.on_return: Callable[[], None] | None = None
+        # Ends what the thread waits for, so that it returns by itself; says whether it does.
+        self.interrupt: Callable[[], bool] | None = None
 
     @property
     def waits_for_thread(self) -> bool:
@@ -142,7 +145,8 @@ class ThreadCall:
 
     def cancel(self) -> None:
         """Give the call up: on the loop."""
-        self._scope.cancel()
+        if self.interrupt is None or not self.interrupt():
+            self._scope.cancel()
 
     def _give_up(self) -> None:
         with self._lock:
@@ -307,6 +311,10 @@ class WorkerThread:
     def is_free(self) -> bool:
         """Whether a call would start at once."""
         return not self._calls
+
+    def has(self, call: ThreadCall) -> bool:
+        """Whether a call waits or runs here, as far as the loop knows."""
+        return call in self._calls
 
     async def execute(self, call: ThreadCall) -> None:
         """Run a call and wait for it. A checkpoint; cancelled, the call goes on unobserved.

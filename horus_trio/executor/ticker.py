@@ -136,6 +136,10 @@ class Ticker:
         if self._heeded(raised, call.fence):
             self._settle_cancelled(tick, call.started)  # it heeded check_cancelled()
             return None
+        if isinstance(raised, TickTimedOut) and call.timed_out:  # its process was killed
+            self._ledger.time_out(tick.scheduled, call.started, call.ended)
+            self._publish(tick, TickStatus.TIMED_OUT, call.started, call.ended, None, raised)
+            return raised
         return self._failed(tick, call.started, call.ended, raised)
 
     def interrupt(self) -> None:

@@ -150,18 +150,13 @@ def readers_waiting(name: str, runners: Mapping[str, NodeRunner]) -> tuple[tuple
 
 def describe(runner: NodeRunner) -> str:
     """What a node is doing, as the end of a sentence about it. Any thread."""
-    state = runner.state
-    tick = runner.seat.tick
-    wait = wait_of(runner)
-    if wait is not None and tick is not None:
+    state, where = runner.state, _where(runner)
+    tick, wait = runner.seat.tick, wait_of(runner)
+    if state is not NodeState.STUCK and wait is not None and tick is not None:
         seconds = runner.executor.clock() - tick.scheduled
-        doing = f"has been in tick {tick.seq} for {seconds:.1f} s ({wait})"
-        return f"is stuck and {doing}" if state is NodeState.STUCK else doing
-    if state is NodeState.STUCK:
-        return "is stuck: a thread of it has been left behind"
+        return f"has been in tick {tick.seq} for {seconds:.1f} s ({wait})"
     if state is NodeState.RUNNING:
         return "runs, and sends nothing"
-    where = _where(runner)
     return f"is {state.value}, at {where}" if where else f"is {state.value}"
 
 

@@ -70,6 +70,11 @@ class Worker:
         self._hook_scope: trio.CancelScope | None = None
         self._hook_call: ThreadCall | None = None
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether the stop was forced."""
+        return self._forced
+
     async def call_tick(self, hook: Hook) -> ThreadCall:
         """Run a ``def`` tick in a thread; look at the call for what became of it. A checkpoint.
 

@@ -38,7 +38,7 @@ class ConstructorKeywords(TypedDict, total=False):
     shutdown_timeout: float
     failure_policy: FailurePolicy
     critical: bool
-    thread: Literal["pool", "own"]
+    thread: Literal["pool", "own", "process"]
     limiter: trio.CapacityLimiter | None
     subs: str | Sub | Iterable[str | Sub]
     pubs: str | Pub | Iterable[str | Pub]
@@ -70,7 +70,7 @@ class NodeOptions:
         failure_policy: What to do when the node fails.
         critical: Whether its final failure ends the run; it takes part in the safety chain.
         thread: ``"pool"``: ``def`` hooks share the scheduler's pool; ``"own"``: one thread of its
-            own for all of them.
+            own for all of them; ``"process"``: its ``tick`` runs in a process of its own.
         limiter: A `trio.CapacityLimiter` instead of the scheduler's.
         subs: Topics read, joined before any ``init``.
         pubs: Topics written.
@@ -88,7 +88,7 @@ class NodeOptions:
     shutdown_timeout: float = 3.0
     failure_policy: FailurePolicy = Restart()
     critical: bool = False
-    thread: Literal["pool", "own"] = "pool"
+    thread: Literal["pool", "own", "process"] = "pool"
     limiter: trio.CapacityLimiter | None = None
     subs: tuple[Sub, ...] = ()
     pubs: tuple[Pub, ...] = ()
@@ -172,8 +172,8 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
         )
     if not isinstance(values.get("critical", False), bool):
         raise refuse("critical", "True or False")
-    if values.get("thread", "pool") not in ("pool", "own"):
-        raise refuse("thread", "'pool' or 'own'")
+    if values.get("thread", "pool") not in ("pool", "own", "process"):
+        raise refuse("thread", "'pool', 'own' or 'process'")
     limiter = values.get("limiter")
     if limiter is not None and not isinstance(limiter, trio.CapacityLimiter):
         raise refuse("limiter", "a trio.CapacityLimiter, or None for the scheduler's")

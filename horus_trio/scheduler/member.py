@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import AlreadyRunning
 from ..executor import NodeRunner
 from ..health import Ledger, NodeState, NodeStatistics
 from ..node import Hooks, Node, NodeOptions, find_hooks, gather_options
@@ -61,6 +62,12 @@ class Member:
         if self.factory is not None:
             fresh = self.factory()
             gather_options(fresh, {})  # refuses what is no node
-            fresh._owner, self.node._owner = self.node._owner, None
+            if fresh._owner is not None and fresh is not self.node:
+                raise AlreadyRunning(
+                    f"the factory of node {self.name!r} gave {fresh!r}, which is in a scheduler "
+                    "already; make a new one at each call"
+                )
+            owner, self.node._owner = self.node._owner, None
+            fresh._owner = owner
             self.node = fresh
         return self.node, find_hooks(self.node)

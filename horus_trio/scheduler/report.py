@@ -135,7 +135,7 @@ class RunReport:
 
 
 def advice(statistics: SchedulerStatistics) -> list[str]:
-    """What the counters say should be changed: a saturated or exhausted pool, by node."""
+    """What the counters say should be changed: what blocks the loop, a saturated pool, by node."""
     texts = _stall_advice(statistics)
     pool = statistics.pool
     if pool is None:

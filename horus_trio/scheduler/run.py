@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import itertools
 import math
 import random
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 from trio_util import move_on_when
 
-from ..errors import HorusError, NodeExited
-from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, describe
-from ..health import Health, Ledger, NodeState
+from ..errors import HorusError, NodeExited, add_remedy
+from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner
+from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
 from .conductor import Conductor
@@ -28,18 +27,7 @@ from .metronome import Metronome, late_phase, spread_phases
 from .report import NodeFailure, RunReport, SchedulerStatistics, advice
 from .settings import Staging
 from .signals import SignalWatch
-from .watchdog import (
-    HELD_UP,
-    Announcer,
-    BlockedLoop,
-    Duty,
-    LateStop,
-    Notifier,
-    Stall,
-    StalledNodes,
-    Watchdog,
-    write_dump,
-)
+from .watchdog import HELD_UP, Lookout, Stall, write_dump
 from .wiring import check_wiring
 
 if TYPE_CHECKING:
@@ -66,14 +54,8 @@ class Run:
         self.reason: str = ""
         self.fatal: bool = False
         self.forced_by: str = ""
-        self.root: trio.lowlevel.Task | None = trio.lowlevel.current_root_task()
-        self.blocked: BlockedLoop | None = None
-        self._stalled: StalledNodes | None = None
-        self._watchdog: Watchdog | None = None
-        self._late_stop = LateStop(
-            scheduler.settings.stop_timeout, self._make_safe, self._name_the_late
-        )
-        self._notifier: Notifier | None = None
+        self._root = trio.lowlevel.current_root_task()
+        self._lookout: Lookout | None = None
         self._emergencies: tuple[EmergencyReport, ...] = ()
         self._stopping = trio.Event()
         self._epoch = math.nan
@@ -97,8 +79,8 @@ class Run:
         """Ask for a graceful stop; any thread, signal-safe."""
         if not self.reason:
             self.reason = reason
-        self._late_stop.asked()
-        self._poke()
+        if self._lookout is not None:
+            self._lookout.stop_asked()
         with contextlib.suppress(trio.RunFinishedError):
             self.token.run_sync_soon(self._stopping.set, idempotent=True)
 
@@ -116,9 +98,7 @@ class Run:
 
     def stalls(self) -> tuple[int, tuple[Stall, ...]]:
         """How often the loop stood still, and the latest of those times; any thread."""
-        if self.blocked is None:
-            return 0, ()
-        return self.blocked.count, tuple(self.blocked.stalls.copy())
+        return (0, ()) if self._lookout is None else self._lookout.stalls()
 
     def dump(self, file: TextIO) -> None:
         """Write who waits for whom, and where every task and thread stands; any thread."""
@@ -126,14 +106,15 @@ class Run:
         title = f"{name} runs since {seconds:.1f} s"
         if self.reason:
             title += f" and is stopping: {self.reason}"
-        write_dump(file, title, self.executor, self.root, self.blocked)
+        blocked = None if self._lookout is None else self._lookout.blocked
+        write_dump(file, title, self.executor, self._root, blocked)
 
     def force(self, reason: str) -> None:
         """Cut everything short, once; on the loop."""
         if self.forced_by:
             return
-        self._late_stop.forced()
-        self._poke()
+        if self._lookout is not None:
+            self._lookout.stop_forced()
         self.reason = f"{self.reason}, forced by {reason}"
         self.forced_by = reason
         if self.executor is not None:
@@ -172,8 +153,6 @@ class Run:
                     results=scheduler._results,
                     dice=dice if staging is None else staging.dice,
                 )
-                if staging is None and is_real_time():
-                    self._watchdog = watches.enter_context(self._watch(executor, signals, watches))
                 self.metronome = Metronome(executor.timer, held=staging is not None)
                 executor.on_left = self._node_left
                 scheduler._topics.start_clock(executor.clock)
@@ -186,14 +165,17 @@ class Run:
                 try:
                     async with move_on_when(self._stopping.wait):
                         try:
+                            if staging is None and is_real_time():
+                                lookout = self._look_out(executor, signals)
+                                self._lookout = watches.enter_context(lookout)
                             await self._start(executor)
                             task_status.started()
                             self._begin(executor, duration)
-                            if self._notifier is not None:
-                                self._notifier.ready()
-                                self._poke()
+                            if self._lookout is not None:
+                                self._lookout.ready()
                             await trio.sleep_forever()
-                        except (HorusError, KeyboardInterrupt) as error:
+                        except (HorusError, KeyboardInterrupt, OSError, RuntimeError) as error:
+                            add_remedy(error)  # no descriptor, or no thread, for the watchdog
                             problem = error  # kept out of the nurseries, which would wrap it
                             self.reason = self.reason or repr(error)
                 finally:
@@ -202,6 +184,11 @@ class Run:
                     nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await log_thread.finish()
+        if log_thread.dropped:
+            self._warnings.append(
+                f"{log_thread.dropped} log records were dropped: log handlers are slow, or nobody "
+                "reads what they write"
+            )
         return problem
 
     async def _start(self, executor: AsyncIOExecutor) -> None:
@@ -251,9 +238,8 @@ class Run:
         scheduler = self.scheduler
         self._over = True
         self.reason = self.reason or "it was cancelled"
-        self._late_stop.begun()
-        if self._notifier is not None:
-            self._notifier.stopping(self.reason)
+        if self._lookout is not None:
+            self._lookout.stop_begun(self.reason)
         if self.metronome is not None:
             self.metronome.stop()
         with trio.CancelScope(shield=True):
@@ -274,66 +260,33 @@ class Run:
             if member.runner is not None:
                 member.beat = None
         scheduler._topics.start_clock(None)
+        for observer in scheduler._observers:
+            observer.leave()
         executor.close()
 
-    # The watchdog
+    # Looking at it from outside
 
-    def _watch(
-        self, executor: AsyncIOExecutor, signals: SignalWatch, watches: contextlib.ExitStack
-    ) -> Watchdog:
-        """The thread that looks at this run from outside."""
-        log = executor.log
-        self.blocked = BlockedLoop(self.scheduler.settings.stall_after, log)
-        self._stalled = StalledNodes(executor.runners, executor.clock, self.blocked, log)
-        duties: list[Duty] = [
-            self.blocked,
-            self._late_stop,
-            self._stalled,
-            Announcer(executor.safety),
-        ]
-        notifier = Notifier(self._obstacle, self._status)
-        if notifier.is_asked:
-            self._notifier = notifier
-            duties.append(notifier)
-            watches.callback(notifier.close)
-        watchdog = Watchdog(duties, log, signals.hear)
-        executor.safety.on_trip = watchdog.poke
+    def _look_out(self, executor: AsyncIOExecutor, signals: SignalWatch) -> Lookout:
+        settings = self.scheduler.settings
+        lookout = Lookout(
+            executor,
+            stall_after=settings.stall_after,
+            stop_within=settings.stop_timeout,
+            hear=signals.hear,
+            last_resort=self.scheduler._last_resort,
+        )
         if signals.is_outermost:
-            watchdog.listen()
-        return watchdog
-
-    def _poke(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.poke()
+            lookout.listen()
+        if self.reason:
+            lookout.stop_asked()
+        return lookout
 
     def _second_signal(self, reason: str) -> None:
         """In a signal handler, or in the watchdog's thread."""
-        self._late_stop.forced()
-        self._make_safe(reason)
-
-    def _make_safe(self, reason: str) -> None:
+        if self._lookout is not None:
+            self._lookout.stop_forced()
         if self.executor is not None:
             self.executor.safety.trip_if_exposed(reason)
-
-    def _name_the_late(self) -> None:
-        """In the watchdog's thread: the run does not end."""
-        executor = self.executor
-        if executor is None:
-            return
-        text = io.StringIO()
-        late = [r for r in tuple(executor.runners.values()) if not r.done.is_set()]
-        for runner in late:
-            text.write(f"node {runner.name!r} does not end: {describe(runner)} ({runner.phase})\n")
-        culprit = None if self.blocked is None else self.blocked.culprit()
-        if culprit is not None:
-            text.write(f"the loop is blocked by {culprit}\n{culprit.stack}")
-        text.write(
-            "Trio cannot leave behind async code that shields itself, swallows Cancelled or blocks"
-        )
-        executor.log.critical("%s", text.getvalue())
-        last_resort = self.scheduler._last_resort
-        if last_resort is not None:
-            last_resort(text.getvalue())
 
     def _dump_to_stderr(self) -> None:
         """In a thread of its own: nobody may read the terminal."""
@@ -341,28 +294,6 @@ class Run:
             target=self.dump, args=(sys.stderr,), name="horus_trio dump", daemon=True
         )
         thread.start()
-
-    def _obstacle(self) -> str:
-        """What keeps the robot from its work, for systemd's watchdog; or an empty text."""
-        executor, stalled = self.executor, self._stalled
-        if self.blocked is not None and self.blocked.is_blocked:
-            return "the loop is blocked"
-        for runner in () if executor is None else tuple(executor.runners.values()):
-            if runner.options.critical:
-                if runner.state in (NodeState.STUCK, NodeState.FAILED):
-                    return f"node {runner.name!r} is {runner.state.value}"
-                if stalled is not None and runner.name in stalled.names:
-                    return f"node {runner.name!r} has stalled"
-        return ""
-
-    def _status(self) -> str:
-        """The robot in a line."""
-        runners = () if self.executor is None else tuple(self.executor.runners.values())
-        ill = [
-            f"{r.name} {r.state.value}" for r in runners if r.statistics().health > Health.HEALTHY
-        ]
-        text = f"{len(runners)} nodes"
-        return f"{text}; {', '.join(ill[:4])}" if ill else f"{text}, all healthy"
 
     # Nodes
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import math
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, Unpack
 
 import trio
@@ -19,9 +20,10 @@ from ..errors import (
     NotRunning,
     RunFailed,
     UnknownNode,
+    add_remedy,
     nearest,
 )
-from ..executor import EmergencyReport, numbered_name
+from ..executor import EmergencyReport, check_process, numbered_name
 from ..health import Health
 from ..messages import AsyncResult, Fence, current_fence
 from ..node import (
@@ -125,7 +127,8 @@ class Scheduler:
             The scheduler, so that calls can be chained.
 
         Raises:
-            ConfigurationError: An option, or a name that is taken.
+            ConfigurationError: An option, a name that is taken, or a node that is not fit for
+                ``thread="process"``.
             NodeError: It has no usable tick, or forgot ``super().__init__()``.
             AlreadyRunning: It belongs to another scheduler.
         """
@@ -143,6 +146,7 @@ class Scheduler:
         given = gather_options(instance, options)
         resolved = resolve_options(given.get("name") or type(instance).__qualname__, given)
         hooks = find_hooks(instance)
+        check_process(resolved.name or type(instance).__qualname__, resolved, hooks)
         if instance._owner is not None:
             where = "this scheduler" if instance._owner is self else "another scheduler"
             raise AlreadyRunning(
@@ -163,10 +167,7 @@ class Scheduler:
             raise ConfigurationError(
                 f"there is a node named {name!r} already; give one of them another name="
             )
-        rate = options.rate
-        if rate is None and not options.on:
-            rate = self.settings.tick_rate
-        member = Member(node, name, options, hooks, factory, rate)
+        member = Member(node, name, options, hooks, factory, self._rate_of(options))
         node.name = name
         node._owner = self
         self._members[name] = member
@@ -203,6 +204,43 @@ class Scheduler:
             if member.beat is not None:
                 member.beat.stop()
             runner.leave("removed")
+
+    # Before a run, for the command line
+
+    def _change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replace settings, checked as `Scheduler` checks them."""
+        if self._run_state is not None:
+            raise AlreadyRunning(f"scheduler {self.name!r} runs: its settings are fixed")
+        known = {field.name for field in dataclasses.fields(SchedulerSettings)}
+        for option in settings:
+            if option not in known:
+                raise ConfigurationError(f"Scheduler: no option {option!r}{nearest(option, known)}")
+        self.settings = dataclasses.replace(self.settings, **settings)
+        self.name = self.settings.name
+        if "tick_rate" in settings:
+            for member in self._members.values():
+                member.rate = self._rate_of(member.options)
+
+    def _change_options(self, name: str, options: Mapping[str, Any]) -> None:
+        """Replace options of a node, checked as `add` checks them."""
+        member = self._member(name)
+        if self._run_state is not None:
+            raise AlreadyRunning(f"scheduler {self.name!r} runs: the options of nodes are fixed")
+        if "name" in options:
+            raise ConfigurationError(f"{name}: a node that was added keeps its name")
+        present = {
+            field.name: getattr(member.options, field.name)
+            for field in dataclasses.fields(NodeOptions)
+        }
+        resolved = resolve_options(name, present | dict(options))
+        check_process(name, resolved, member.hooks)
+        member.options = resolved
+        member.rate = self._rate_of(member.options)
+
+    def _rate_of(self, options: NodeOptions) -> float | None:
+        if options.rate is None and not options.on:
+            return self.settings.tick_rate
+        return options.rate
 
     def _forget(self, member: Member) -> None:
         self._members.pop(member.name, None)
@@ -326,7 +364,11 @@ class Scheduler:
         if trio.lowlevel.in_trio_run():
             return self._run(duration, task_status)  # type: ignore[return-value]
         _refuse_asyncio()
-        return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        try:
+            return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
+        except OSError as error:  # Trio itself needs descriptors
+            add_remedy(error)
+            raise
 
     def stop(self, reason: str = "") -> None:
         """Stop the run gracefully; any thread, any number of times, safe in signal handlers."""
@@ -378,11 +420,11 @@ class Scheduler:
             file: Where to; None: `sys.stderr`.
         """
         run = self._run_state
-        file = sys.stderr if file is None else file
+        target: TextIO = sys.stderr if file is None else file
         if run is None:
-            write_dump(file, f"{self.name} does not run", None, None, None)
+            write_dump(target, f"{self.name} does not run", None, None, None)
         else:
-            run.dump(file)
+            run.dump(target)
 
     def statistics(self) -> SchedulerStatistics:
         """A frozen, consistent snapshot; at any time, any thread."""

@@ -1,9 +1,10 @@
-"""SIGINT and SIGTERM as stop requests, with plain handlers that need no live loop.
+"""SIGINT, SIGTERM and SIGHUP as stop requests, with plain handlers that need no live loop.
 
 The first asks for a graceful stop. The second is an emergency, and forces the stop; but if the loop
 has not even seen the first, some code blocks it, and then the second raises KeyboardInterrupt in
 that code. While the main thread is in C code no handler runs at all; the watchdog `hears` the
-signals all the same. SIGUSR1 asks for a dump, unless the program has a use of its own for it.
+signals all the same. SIGUSR1 asks for a dump. A program that handles or ignores SIGHUP or SIGUSR1
+itself keeps them.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ class SignalWatch:
         if self._is_active:
             for signum in STOPS:
                 self._earlier[signum] = signal.signal(signum, self._handle)
-            if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-                self._earlier[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._leave_to_hear)
+            unused = {signal.SIGHUP: self._handle, signal.SIGUSR1: self._leave_to_hear}
+            for signum, handler in unused.items():
+                if signal.getsignal(signum) is signal.SIG_DFL:
+                    self._earlier[signum] = signal.signal(signum, handler)
         return self
 
     def __exit__(
@@ -98,7 +101,7 @@ class SignalWatch:
         """A signal has come, and its handler may or may not have run; in the watchdog's thread."""
         if signum == signal.SIGUSR1 and signum in self._earlier:
             self._dump()
-        if signum in STOPS:
+        elif signum in self._earlier:
             self._heard += 1
             name = signal.Signals(signum).name
             if self._heard == 1:

@@ -346,7 +346,7 @@ class Harness(FaultMethods):
     def _require_ticking(self, runner: NodeRunner) -> None:
         if runner.done.is_set() or runner.mailbox.leaving is not None:
             raise HarnessError(f"tick(): {self._why_stopped(runner)}")
-        if runner.paused:
+        if runner.is_paused:
             raise HarnessError(
                 f"tick(): node {runner.name!r} is paused; h.scheduler.resume({runner.name!r}) first"
             )

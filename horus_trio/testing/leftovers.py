@@ -7,6 +7,7 @@ left behind in between. An element equals itself in a later snapshot, and prints
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -86,7 +87,10 @@ def open_descriptors() -> set[Leftover]:
     except FileNotFoundError:
         return set()
     descriptors = set[Leftover]()
+    lifelong, _ = _resource_tracker()
     for link in links:
+        if link.name == str(lifelong):
+            continue
         try:
             target = str(link.readlink())
         except FileNotFoundError:
@@ -99,24 +103,33 @@ def open_descriptors() -> set[Leftover]:
 def child_processes() -> set[Leftover]:
     """The children of this process, dead ones that nobody has waited for included.
 
-    None where there is no ``/proc``.
+    Without multiprocessing's resource tracker, which the first child that is spawned brings along
+    and which lives as long as this process. None where there is no ``/proc``.
     """
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return set()
     children = set[Leftover]()
+    _, lifelong = _resource_tracker()
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             head, _, fields = status.read_text().rpartition(")")
         except (FileNotFoundError, ProcessLookupError):
             continue
         state, parent = fields.split()[:2]
-        if int(parent) == os.getpid():
-            pid, _, name = head.partition(" (")
+        pid, _, name = head.partition(" (")
+        if int(parent) == os.getpid() and int(pid) != lifelong:
             dead = ", dead" if state == "Z" else ""
             children.add(Leftover("process", int(pid), f"process {pid} ({name}{dead})"))
     return children
+
+
+def _resource_tracker() -> tuple[int | None, int | None]:
+    """The descriptor and the process of multiprocessing's resource tracker, if it runs."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    tracker = getattr(module, "_resource_tracker", None)
+    return getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
 
 
 def all_tasks() -> set[trio.lowlevel.Task]:

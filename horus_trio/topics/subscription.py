@@ -224,6 +224,34 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             else:
                 self._listen(current_bell())
 
+    def peek(self) -> tuple[int, list[T]]:
+        """All that is waiting, oldest first, and how many have left the buffer before; any thread.
+
+        What has been peeked at may be taken later by `take_until`, exactly.
+        """
+        with self._lock:
+            return self._gone, list(self._buffer)
+
+    def take_until(self, gone: int) -> None:
+        """Take the oldest messages until `gone` have left the buffer in all; any thread.
+
+        Those the overflow rule has dropped meanwhile are gone already, and stay counted as dropped.
+        """
+        with self._lock:
+            count = min(gone - self._gone, len(self._buffer))
+            if self._closed or count <= 0:
+                return
+            for _ in range(count):
+                self._buffer.popleft()
+            self._received += count
+            ringers = self._hub._admit() if self._hub._senders else ()
+        _ring(ringers)
+
+    @property
+    def _gone(self) -> int:
+        """Messages that were in the buffer and are not any more; the lock is held."""
+        return self._received + (0 if self._keeps_oldest else self._dropped)
+
     def set_lenient(self, lenient: bool) -> None:
         """Whether a full BLOCK subscription drops instead of holding senders up; any thread."""
         if self._overflow is not Overflow.BLOCK or self._lenient == lenient:

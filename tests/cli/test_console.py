@@ -8,8 +8,8 @@ import logging
 import pytest
 
 import horus_trio as horus
-from horus_trio.cli.demo.console import Console, cut
-from horus_trio.cli.demo.view import Events
+from horus_trio.cli.console import Console, cut
+from horus_trio.cli.demo.failures import CountedEvents
 
 
 class Terminal(io.StringIO):
@@ -85,7 +85,7 @@ def test_plain_means_lines_and_nowhere_means_nothing(terminal: Terminal) -> None
 
 
 def test_events_are_what_goes_wrong_and_what_nodes_log() -> None:
-    events = Events()
+    events = CountedEvents()
     with events.listening():
         logging.getLogger("horus_trio.node.imu").info("connected\nand more", extra={"node": "imu"})
         logging.getLogger("horus_trio").error("the report says it")

@@ -134,7 +134,8 @@ def test_killing_the_firmware_ends_well_and_is_said() -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "the firmware process was killed by SIGKILL; the robot ran on" in out
-    assert "hung up once; not connected again" in out
+    # The dead firmware's terminal is free, and another program's may get its number.
+    assert re.search("hung up (once|2 times); (not )?connected again", out)
     assert re.search(r"in horus_trio +\d+\.\d Hz", out)
     assert "acknowledged by its node: equal" in out
 
@@ -249,7 +250,6 @@ def test_a_run_that_fails_is_still_summed_up(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["demo", "--duration", "soon"], "'soon' is not a number of seconds, 2 or more"),
         (["demo", "--duration", "1"], "'1' is not a number of seconds, 2 or more"),

@@ -205,8 +205,8 @@ BREAKERS = [
     Breaker(
         promise="G6",
         breaks="groups shut down in the order of init",
-        search="            for order in sorted(gates, reverse=True):\n",
-        replace="            for order in sorted(gates):\n",
+        search="            for turn in sorted(gates):\n",
+        replace="            for turn in sorted(gates, reverse=True):\n",
         tests="reverse",
     ),
     Breaker(
@@ -223,10 +223,10 @@ BREAKERS = [
         breaks="an outer cancellation reaches the nodes",
         search="        with trio.CancelScope(shield=True):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         replace="        with trio.CancelScope(shield=False):\n"
         "            try:\n"
-        "                await self._supervise()\n",
+        "                async with",
         tests="outer_cancellation",
     ),
     Breaker(
@@ -281,6 +281,113 @@ BREAKERS = [
         breaks="a robot of failed nodes runs on",
         search='                self.stop("every node has failed")\n',
         replace="                pass\n",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="the window of the restart intensity does not slide",
+        search="(*(t for t in state.failures if now - t < self.within), now)",
+        replace="(*state.failures, now)",
+        tests="intensity",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="stable time does not reset the backoff",
+        search="        streak = 1 if now - last >= stable else state.streak + 1\n",
+        replace="        streak = state.streak + 1\n",
+        tests="intensity",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="the backoff has no bound",
+        search="        delay = min(self.max_backoff, ",
+        replace="        delay = max(0.0, ",
+        tests="intensity",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="jitter only lengthens the backoff",
+        search="Rebuild(delay * (1 + self.jitter * (2 * roll - 1)))",
+        replace="Rebuild(delay * (1 + self.jitter * roll))",
+        tests="intensity",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="an open breaker lets no probe through",
+        search="        self.resting = False\n        self.open()\n",
+        replace="        pass\n",
+        tests="matrix",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a good probe leaves the breaker open",
+        search="        return replace(state, streak=0, open=False)\n",
+        replace="        return state\n",
+        tests="probe",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="an init that fails again does not count",
+        search='                decision = await self._decide(error, "init")\n',
+        replace="                decision = Rebuild(0.1)\n",
+        tests="matrix",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a restart does not shut down before",
+        search="        await self._run_hook(self._hooks.shutdown)\n        return decision\n",
+        replace="        if not isinstance(decision, Rebuild):\n"
+        "            await self._run_hook(self._hooks.shutdown)\n"
+        "        return decision\n",
+        tests="matrix",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a failed node does not enter its safe state",
+        search="            self.safe_state.enter()\n        await self._tasks.end()\n",
+        replace="            pass\n        await self._tasks.end()\n",
+        tests="matrix",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a stop waits for a backoff",
+        search="is NodeState.BACKING_OFF:\n            self._life.cancel()\n",
+        replace="is NodeState.BACKING_OFF:\n            pass\n",
+        tests="matrix",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a factory's instance is used again",
+        search="            fresh = self.factory()\n",
+        replace="            fresh = self.node\n",
+        tests="fresh_instance",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a background task that fails is only noted",
+        search="            self._background_error = error\n            self._cut_short()\n",
+        replace="            pass\n",
+        tests="task_that_fails",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="a policy that decides nothing is not noticed",
+        search="if not isinstance(decision, (Continue, Rebuild, Suspend, GiveUp, EndRun)):",
+        replace="if False:",
+        tests="policy_that_is_broken",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="an overrun is counted and nothing follows",
+        search="            self._overrun()\n",
+        replace="",
+        tests="misses",
+    ),
+    Breaker(
+        promise="G8",
+        breaks="what is owed has no bound",
+        search="            if len(self._owed) < CATCH_UP_BOUND:\n",
+        replace="            if True:\n",
+        tests="catching_up",
     ),
     Breaker(
         promise="G9",
@@ -426,7 +533,7 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="the watchdog itself writes to the terminal",
-        search="        thread.put(record)\n",
+        search="            record.exc_info = None\n        thread.put(record)\n",
         replace="        self._target.handle(record)\n",
         tests="nobody_reads",
     ),
@@ -458,6 +565,64 @@ BREAKERS = [
         search="            self._endless()\n",
         replace="            pass\n",
         tests="does_not_end",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="the thread of a safe state is started in the emergency",
+        search="        if not self._ready or self.hook is None or self.hook.is_async:\n",
+        replace="        if True:\n",
+        tests="no_thread_is_started",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="each call is an emergency of its own",
+        search="        if self._latch.acquire(blocking=False):\n",
+        replace="        if self._latch.acquire(blocking=False) or True:\n",
+        tests="many_threads",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="critical nodes tick on in an emergency",
+        search="        self._turnstile.held = True\n",
+        replace="        self._turnstile.held = False\n",
+        tests="stand_still",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a safe state needs the loop",
+        search="            for runner in live:\n                runner.safe_state.enter()\n",
+        replace="            for runner in live:\n"
+        "                self._token.run_sync_soon(runner.safe_state.enter)\n",
+        tests="blocked",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a fatal failure makes nobody safe",
+        search='            self.executor.safety.trip(f"node {self.name!r} failed for good")\n',
+        replace="            pass\n",
+        tests="fatal_failure",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a stop that is held up makes nobody safe",
+        search="            held_up.set(self.now() + HELD_UP)\n",
+        replace="",
+        tests="hold_up",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a forced stop makes nobody safe",
+        search='        self.safety.trip_if_exposed("the stop is forced")\n',
+        replace="",
+        tests="forced_stop",
+    ),
+    Breaker(
+        promise="G13",
+        breaks="a tick in flight may go on after the safe state",
+        search="        fence = Fence(self._name)\n        call = self._call = SafeCall(",
+        replace="        self._is_ending = lambda: False\n"
+        "        fence = Fence(self._name)\n        call = self._call = SafeCall(",
+        tests="about_to_end",
     ),
 ]
 
@@ -544,7 +709,7 @@ def first_failure(said: str) -> str:
 
 
 def judge(breaker: Breaker) -> Verdict:
-    """Apply one breaker to a copy and run its module there."""
+    """Apply one breaker to a copy and run its promise's modules there."""
     with tempfile.TemporaryDirectory(prefix="breaker-") as folder:
         copy = Path(folder)
         copy_project(copy)
@@ -574,7 +739,7 @@ def judge(breaker: Breaker) -> Verdict:
 
 def check_unbroken(breakers: Sequence[Breaker]) -> bool:
     """Whether the modules are green while nothing is broken."""
-    modules = sorted({module for breaker in breakers for module in modules_of(breaker.promise)})
+    modules = sorted({m for breaker in breakers for m in modules_of(breaker.promise)})
     with tempfile.TemporaryDirectory(prefix="unbroken-") as folder:
         copy_project(Path(folder))
         code, said = run_tests(Path(folder), modules, "", UNBROKEN_PATIENCE)

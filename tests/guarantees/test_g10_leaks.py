@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import signal
 import sys
 import threading
@@ -23,6 +22,7 @@ import trio
 from trio._core._thread_cache import THREAD_CACHE
 
 import horus_trio as horus
+from horus_trio.testing.leftovers import child_processes
 
 
 def tasks() -> set[trio.lowlevel.Task]:
@@ -52,15 +52,6 @@ def descriptors() -> set[str]:
     return found
 
 
-def has_children() -> bool:
-    """Whether this process has child processes, dead ones included."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
 class Remains:
     """What there is more at the end than there was at the beginning."""
 
@@ -88,7 +79,7 @@ class Remains:
         finally:
             self.threads = settled(lambda: threads() - before)
             self.descriptors |= descriptors() - open_before
-        assert not has_children()
+        assert not child_processes()
         return self
 
     def __repr__(self) -> str:

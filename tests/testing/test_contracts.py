@@ -426,7 +426,7 @@ class NeedsADevice(Camera):
         (WaitsForAnother, "life cycle", ["topic 'go'", "inputs={'go': [message, …]}"]),
         (WantsTwo, "life cycle", ["topic 'cmd'", "one message to 'cmd' before each tick"]),
         (ClosesInTheTick, "life cycle", ["did not end its tick", "sleep_forever"]),
-        (BlocksTheLoop, "does not block", ["less than 0.5 s", "0.6 s", "time.sleep(0.6)"]),
+        (BlocksTheLoop, "does not block", ["less than 0.5 s", "one took", "time.sleep(0.6)"]),
         (ForgetsADescriptor, "leaves nothing", ["descriptor", "socket:", "shutdown"]),
         (SendsElsewhere, "declared topics", ["image, status", "'imgae'; did you mean 'image'?"]),
         (InitIsNotUndone, "fresh instances", ["the first instance, run again", "open already"]),

@@ -51,6 +51,7 @@ class AnAsyncTickIsATick(horus.Node):
 
 def options_are_keywords(scheduler: horus.Scheduler) -> None:
     horus.Node("a", tick=print, rate=10, phase="spread", subs="words", thread="own")
+    horus.Node("p", tick=print, thread="process")
     horus.Node("b", tick=print, phase=0.1, tick_timeout=None, pubs=[horus.Pub("counts"), "x"])
     assert_type(scheduler.add(Blocking(), rate=10, name="c"), horus.Scheduler)
     scheduler.add(Blocking, failure_policy=horus.Restart(max_restarts=1), critical=True)

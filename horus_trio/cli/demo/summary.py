@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import horus_trio as horus
 
-from .console import Console
+from ..console import Console
 from .naive import NaiveOutcome
 from .robot import Imu
 

@@ -1,9 +1,9 @@
 """Notices that the loop is blocked, and says by whom while it happens.
 
-The loop is asked to answer again and again, unless it just sleeps. No answer for `stall_after`
-seconds means that some code does not come back to it. If this thread itself did not run meanwhile,
-either the process was suspended, or some code held the interpreter's lock: then this thread has
-waited for the lock again and again, once in each switch interval, and the kernel has counted that.
+A loop that is not asleep is asked to answer again and again. No answer for `stall_after` seconds
+means that some code does not come back to it. If this thread itself did not run meanwhile, either
+the process was suspended, or some code held the interpreter's lock: then this thread has waited for
+the lock again and again, once in each switch interval, and the kernel has counted that.
 """
 
 from __future__ import annotations
@@ -111,27 +111,23 @@ class BlockedLoop(Duty):
             else:
                 self._lock_was_held(slept, on_loop=loops_waits < waits / 2)
             self._asked = now
-        if self._answered:
+        if self._answered or _is_asleep(self._thread):
             self._recover(now)
-            if self._loop_sleeps():
-                return now + self._interval  # asking would wake it up
-            self._answered = False
             self._asked = now
             self._next_report = self._stall_after
-            try:
-                self._token.run_sync_soon(self._answer)
-            except trio.RunFinishedError:
-                self._answered = True
+            self._answered = True
+            if not _is_asleep(self._thread):
+                self._ask()
         else:
             self._watch(now - self._asked)
         return now + self._interval
 
-    def _loop_sleeps(self) -> bool:
-        """Whether it waits for something to happen, and so will answer as soon as it is woken."""
-        frame = sys._current_frames().get(self._thread)
-        if frame is None or frame.f_code.co_name != "get_events":
-            return False
-        return str(frame.f_globals.get("__name__")).startswith("trio._core._io_")
+    def _ask(self) -> None:
+        self._answered = False
+        try:
+            self._token.run_sync_soon(self._answer)
+        except trio.RunFinishedError:
+            self._answered = True
 
     def _answer(self) -> None:
         self._answered = True
@@ -230,6 +226,12 @@ def _waits_of_this_thread() -> int:
     """How often this thread has gone to sleep in the kernel."""
     this_thread = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)  # Linux has it
     return resource.getrusage(this_thread).ru_nvcsw
+
+
+def _is_asleep(thread: int) -> bool:
+    """Whether the loop of a thread waits for something to do: so it need not be woken and asked."""
+    frame = sys._current_frames().get(thread)
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith("trio._core._io_")
 
 
 class _WaitsOf:

@@ -168,7 +168,9 @@ class _Record:
 
     def is_due(self, seconds: float, now: float) -> bool:
         """Whether it is to be reported now, having lasted for so many seconds."""
-        if seconds < self._due or (not self._due and self._throttle.admit(now) is None):
+        if seconds < self._due:
+            return False
+        if not self._due and self._throttle.admit(now, "a stalled tick") is None:
             return False
         self._due = 2 * seconds
         return True

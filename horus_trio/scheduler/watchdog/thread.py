@@ -76,7 +76,12 @@ class Watchdog:
         self._signals_went_to = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread can be had
+            self._listen_no_more()
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -85,16 +90,24 @@ class Watchdog:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._signals_went_to is not None:
-            ours = signal.set_wakeup_fd(self._signals_went_to, warn_on_full_buffer=False)
-            if ours != self._mouth:  # somebody has taken them over since
-                signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+        self._listen_no_more()
         self._closing = True
         self.poke()
         self._thread.join(JOIN)
         if not self._thread.is_alive():
-            os.close(self._ears)
-            os.close(self._mouth)
+            self._close()
+
+    def _listen_no_more(self) -> None:
+        if self._signals_went_to is not None:
+            ours = signal.set_wakeup_fd(self._signals_went_to, warn_on_full_buffer=False)
+            if ours != self._mouth:  # somebody has taken them over since
+                signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+
+    def _close(self) -> None:
+        ears, mouth = self._ears, self._mouth
+        self._ears = self._mouth = -1  # a late poke must not write to whoever has them next
+        os.close(mouth)
+        os.close(ears)
 
     def _run(self) -> None:
         poll = select.poll()

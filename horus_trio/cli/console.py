@@ -1,18 +1,22 @@
-"""Where the demo speaks: lines on any stream, and a picture that is redrawn in place on a terminal.
+"""Where commands speak: lines on any stream, a picture that is redrawn in place on a terminal.
 
 Nothing is assumed of a stream that is no terminal. A reader that went away (``| head``) shows as
-`BrokenPipeError` at the next write.
+`BrokenPipeError` at the next write. A stream with a descriptor is written past Python's buffer and
+its lock: a thread that is held up by a stopped terminal then holds up nobody else, nor the
+interpreter's end.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import select
 import shutil
 from collections.abc import Sequence
 from typing import TextIO
 
-__all__ = ["Console"]
+__all__ = ["Console", "cut"]
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -31,6 +35,7 @@ class Console:
 
     def __init__(self, stream: TextIO | None, *, plain: bool = False) -> None:
         self._stream = stream
+        self._descriptor = _descriptor_of(stream)
         terminal = (
             stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         )
@@ -53,13 +58,19 @@ class Console:
         """Write a line."""
         self._write(text + "\n")
 
-    def draw(self, lines: Sequence[str]) -> None:
-        """Write lines over those drawn last, cut to the terminal's width and height."""
+    def draw(self, lines: Sequence[str], above: Sequence[str] = ()) -> None:
+        """Write lines over those drawn last, cut to the terminal's width and height.
+
+        Arguments:
+            lines: The picture.
+            above: Lines that stay: they scroll away over the picture, uncut.
+        """
         columns, rows = self.size
         picture = [f"{cut(line, columns - 1)}\x1b[K\n" for line in lines[: rows - 1]]
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
+        stays = "".join(f"{line}\x1b[K\n" for line in above)
         # Autowrap off while drawing: a terminal made narrower must not fold lines.
-        self._write(f"\r\x1b[?25l\x1b[?7l{back}{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
+        self._write(f"\r\x1b[?25l{back}{stays}\x1b[?7l{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
         self._drawn = len(picture)
 
     def keep(self) -> None:
@@ -67,9 +78,27 @@ class Console:
         self._drawn = 0
 
     def _write(self, text: str) -> None:
-        if self._stream is not None:
+        if self._stream is None:
+            return
+        if self._descriptor is None:
             self._stream.write(text)
             self._stream.flush()
+            return
+        rest = memoryview(text.encode(self._stream.encoding or "utf-8", "replace"))
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # whoever shares the terminal has made it non-blocking
+                select.select((), (self._descriptor,), ())
+
+
+def _descriptor_of(stream: TextIO | None) -> int | None:
+    if stream is None:
+        return None
+    try:
+        return stream.fileno()
+    except (io.UnsupportedOperation, ValueError):
+        return None
 
 
 def cut(line: str, columns: int) -> str:

@@ -1,0 +1,52 @@
+"""Draws the timelines of the guide: ``python docs/guide/pictures/timelines.py``.
+
+Each picture shows a run that happens now, on virtual time, so it is the same whenever the engine
+does the same. With ``--check`` nothing is written; a picture that is not as it would be drawn now
+is named, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import trio
+from drawing import draw
+from scenarios import SCENARIOS
+
+__all__ = ["main", "pictures"]
+
+FOLDER = Path(__file__).parent
+
+
+def pictures() -> dict[str, str]:
+    """The text of each picture by the name of its file."""
+    return {
+        f"{scenario.name}.svg": draw(trio.run(scenario.run), scenario.title, scenario.caption)
+        for scenario in SCENARIOS
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pictures, or check them; returns the exit code."""
+    if arguments not in ([], ["--check"]):
+        print("usage: timelines.py [--check]", file=sys.stderr)
+        return 2
+    drawn = pictures()
+    there = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
+    stale = sorted(
+        name for name in drawn.keys() | there.keys() if drawn.get(name) != there.get(name)
+    )
+    for name in stale:
+        if name not in drawn:
+            print(f"{name} is drawn by no scenario; remove it, or keep it elsewhere")
+        elif arguments:
+            print(f"{name} is not what the engine does now; run timelines.py and look at it")
+        else:
+            (FOLDER / name).write_text(drawn[name], "utf-8")
+            print(f"{name} is drawn anew")
+    return 1 if stale and arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,21 @@
+"""Logging that never blocks the loop, and never floods.
+
+Records are made where they arise and handled in a thread (`thread`); repeated errors are told once
+with their traceback and then as counts (`errors`), by a pure rule (`throttle`).
+"""
+
+from .errors import ErrorLog, headline, text_of
+from .thread import LogThread, OffLoopLogger, engine_logger
+from .throttle import Notice, Throttle, span
+
+__all__ = [
+    "ErrorLog",
+    "LogThread",
+    "Notice",
+    "OffLoopLogger",
+    "Throttle",
+    "engine_logger",
+    "headline",
+    "span",
+    "text_of",
+]

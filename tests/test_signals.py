@@ -1,0 +1,136 @@
+"""Signals belong to the program: a run borrows them, and gives back what it found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import trio
+
+import horus_trio as horus
+from horus_trio import Node, Scheduler
+
+BORROWED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+ROBOT = """
+import horus_trio as horus
+
+def tick(node):
+    print("tick", flush=True)
+
+report = horus.run(horus.Node(tick=tick, shutdown=lambda node: print("shut down", flush=True)))
+print(report.reason)
+"""
+
+
+async def well(node: Node) -> None:
+    pass
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(signum) for signum in BORROWED]
+
+
+def wakeup_descriptor() -> int:
+    descriptor = signal.set_wakeup_fd(-1)
+    if descriptor != -1:
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+    return descriptor
+
+
+def test_a_run_gives_back_handlers_and_the_wakeup_descriptor() -> None:
+    before = handlers()
+    during: list[list[Any]] = []
+
+    async def tick(node: Node) -> None:
+        during.append(handlers())
+
+    for _ in range(2):
+        Scheduler(100).add(Node("a", tick=tick)).run(0.05)
+        assert handlers() == before
+        assert wakeup_descriptor() == -1
+    assert all(now != then for now, then in zip(during[0], before, strict=True))
+
+
+async def test_trios_own_wakeup_descriptor_is_put_back() -> None:
+    before = wakeup_descriptor()
+    assert before != -1
+    await Scheduler(100).add(Node("a", tick=well)).run(0.05)
+    assert wakeup_descriptor() == before
+
+
+@pytest.mark.parametrize("first", [0.05, 0.15])
+async def test_runs_that_overlap_give_them_back_in_any_order(first: float) -> None:
+    before = handlers(), wakeup_descriptor()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Scheduler(100).add(Node("a", tick=well)).run, first)
+        await Scheduler(100).add(Node("b", tick=well)).run(0.1)
+    assert (handlers(), wakeup_descriptor()) == before
+
+
+async def test_a_handler_that_was_set_during_the_run_stays() -> None:
+    def mine(signum: int, frame: object) -> None:
+        pass
+
+    before = handlers()
+
+    async def tick(node: Node) -> None:
+        signal.signal(signal.SIGTERM, mine)
+
+    try:
+        await Scheduler(100).add(Node("a", tick=tick)).run(0.05)
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before[1])
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_stops_the_robot_unless_it_is_to_go_on(ignored: bool) -> None:
+    def prepare() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", ROBOT], stdout=subprocess.PIPE, text=True, preexec_fn=prepare
+    ) as robot:
+        assert robot.stdout is not None
+        assert robot.stdout.readline() == "tick\n"
+        robot.send_signal(signal.SIGHUP)
+        if ignored:
+            for _ in range(20):
+                assert robot.stdout.readline() == "tick\n"
+            robot.send_signal(signal.SIGTERM)
+        said = robot.stdout.read()
+        assert robot.wait(20) == 0
+    assert said.endswith(f"shut down\n{'SIGTERM' if ignored else 'SIGHUP'}\n")
+
+
+def test_off_the_main_thread_signals_are_left_alone() -> None:
+    before = handlers()
+    with horus.background(Node("a", tick=well)):
+        assert handlers() == before
+        assert wakeup_descriptor() == -1
+
+
+def test_other_signals_still_wake_whoever_listens() -> None:
+    """The watchdog stands between the interpreter and Trio, and hands on what it hears."""
+    heard = threading.Event()
+
+    async def main() -> None:
+        with trio.open_signal_receiver(signal.SIGUSR2) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(Scheduler(100).add(Node("a", tick=well)).run)
+                os.kill(os.getpid(), signal.SIGUSR2)
+                with trio.fail_after(20):
+                    async for signum in signals:
+                        assert signum == signal.SIGUSR2
+                        heard.set()
+                        nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert heard.is_set()
