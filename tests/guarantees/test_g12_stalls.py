@@ -215,3 +215,4 @@ scheduler.run()
             assert "Trio cannot leave behind async code that shields itself" in last_words
             logged = re.findall(r"^node 'culprit' does not end", child.said, re.MULTILINE)
             assert len(logged) == 1
+            assert "innocent" not in child.said

@@ -111,14 +111,15 @@ class Lookout:
     def _name_the_late(self) -> None:
         """The run does not end."""
         text = io.StringIO()
-        for runner in tuple(self._executor.runners.values()):
-            if not runner.done.is_set():
-                text.write(
-                    f"node {runner.name!r} does not end: it {describe(runner)} ({runner.phase})\n"
-                )
         culprit = self.blocked.culprit()
         if culprit is not None:
             text.write(f"the loop is blocked by {culprit}\n{culprit.stack}")
+        for runner in tuple(self._executor.runners.values()):
+            # The others cannot end while one blocks the loop: they are not to blame.
+            if not runner.done.is_set() and (culprit is None or culprit.node == runner.name):
+                text.write(
+                    f"node {runner.name!r} does not end: it {describe(runner)} ({runner.phase})\n"
+                )
         text.write(
             "Trio cannot leave behind async code that shields itself, swallows Cancelled or blocks"
         )
