@@ -82,7 +82,7 @@ async def test_during_a_run_each_node_has_a_line_and_its_task_a_stack() -> None:
         scheduler.stop("enough")
         assert " and is stopping: enough\n" in dump_of(scheduler).partition("\n")[0] + "\n"
     title, _, rest = text.partition("\n")
-    assert re.fullmatch(r"robby runs since \d\.\d s", title)
+    assert re.fullmatch(r"robby has been running for \d\.\d s", title)
     here = re.escape(place("# arm"))
     assert re.fullmatch(
         rf"running, in tick 1 for \d\.\d s: awaits something, at {here} waits",
@@ -351,7 +351,7 @@ def test_sigusr1_prints_it_also_while_the_main_thread_is_in_c_code(tmp_path: Pat
         child.wait_for("blocked for")
         asked = time.monotonic()
         child.signal(signal.SIGUSR1)
-        title = child.wait_for("^robby runs since")
+        title = child.wait_for("^robby has been running for")
         child.wait_for(r"^the loop has been BLOCKED for \d+\.\d s by node 'cruncher' \(tick \d+\)")
         child.wait_for("^nodes$")
         child.wait_for("^tasks$")
@@ -390,8 +390,8 @@ def test_sigusr1_is_left_alone_where_it_has_a_use_and_restored_at_the_end(tmp_pa
     own, ignored, ours = (re.sub(r" [\d.]+$", "", part) for part in child.said.split("-- ")[:3])
     assert "mine" in own
     assert "mine" not in ignored
-    assert "robby runs since" not in own + ignored
-    assert "robby runs since" in ours
+    assert "robby has been running for" not in own + ignored
+    assert "robby has been running for" in ours
     assert child.said.count("restored True") == 3
 
 

@@ -103,7 +103,7 @@ class Run:
     def dump(self, file: TextIO) -> None:
         """Write who waits for whom, and where every task and thread stands; any thread."""
         name, seconds = self.scheduler.name, self.elapsed()
-        title = f"{name} runs since {seconds:.1f} s"
+        title = f"{name} has been running for {seconds:.1f} s"
         if self.reason:
             title += f" and is stopping: {self.reason}"
         blocked = None if self._lookout is None else self._lookout.blocked

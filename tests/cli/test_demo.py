@@ -107,7 +107,7 @@ def test_json_says_what_was_survived_and_the_file_agrees(tmp_path: Path) -> None
         n for n, frame in enumerate(firmware_frames(1000)) if not FrameParser().feed(frame)
     }
     missing = {n for a, b in itertools.pairwise(received) if b - a < 10 for n in range(a + 1, b)}
-    assert survived["frames_accepted"] == len(received) > 100
+    assert survived["frames_accepted"] == len(received) > 50
     assert survived["frames_rejected"] == len(missing)
     assert missing <= corrupted
     assert survived["hang_ups"] == 1
