@@ -112,14 +112,14 @@ class Lookout:
         """The run does not end."""
         text = io.StringIO()
         culprit = self.blocked.culprit()
-        if culprit is not None:
-            text.write(f"the loop is blocked by {culprit}\n{culprit.stack}")
         for runner in tuple(self._executor.runners.values()):
             # The others cannot end while one blocks the loop: they are not to blame.
             if not runner.done.is_set() and (culprit is None or culprit.node == runner.name):
                 text.write(
                     f"node {runner.name!r} does not end: it {describe(runner)} ({runner.phase})\n"
                 )
+        if culprit is not None:
+            text.write(f"the loop is blocked by {culprit}\n{culprit.stack}")
         text.write(
             "Trio cannot leave behind async code that shields itself, swallows Cancelled or blocks"
         )
