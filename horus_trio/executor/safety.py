@@ -123,6 +123,7 @@ class SafetyChain:
         self._members: dict[str, NodeRunner] = {}
         self._latch = threading.Lock()  # held while latched; never waited for
         self._episodes: list[_Episode] = []
+        self._refused: str | None = None  # the reason of a call during an emergency
         self.on_trip: Callable[[], None] | None = None
         """Called, perhaps in a signal handler, so that some thread calls `announce`."""
 
@@ -173,6 +174,8 @@ class SafetyChain:
                 return episode.report(now)
             if self.on_trip is not None:
                 self.on_trip()
+        else:
+            self._refused = reason
         return self.report or EmergencyReport(reason=reason, at=now, active=True)
 
     def trip_if_exposed(self, reason: str) -> None:
@@ -184,9 +187,8 @@ class SafetyChain:
         """A critical node is initialised; during an emergency it is made safe now. On the loop."""
         if not self.is_tripped:
             return
-        episode = self._episodes[-1]
-        if runner not in episode.members:
-            episode.members = (*episode.members, runner)
+        if self._episodes:  # it may be about to begin, in another thread
+            self._episodes[-1].involve(runner)
         runner.hold()
         runner.held_on_loop()
         runner.safe_state.enter()
@@ -197,22 +199,25 @@ class SafetyChain:
         Raises:
             HorusError: An ``enter_safe_state`` is still running.
         """
-        if not self.is_tripped:
+        report = self.report
+        if report is None or not report.active:
             return
-        episode = self._episodes[-1]
-        report = episode.report(self._clock())
-        busy = [r.name for r in episode.members if r.safe_state.is_out]
+        runners = tuple(self._members.values())
+        busy = [runner.name for runner in runners if runner.safe_state.is_out]
         if busy:
             raise HorusError(
                 f"the emergency ({report.reason}) cannot be reset: enter_safe_state of "
                 f"{', '.join(map(repr, busy))} has not returned yet"
             )
-        episode.close(report)
-        self._latch.release()
-        for runner in tuple(self._members.values()):
+        self._refused = None
+        self._episodes[-1].close(report)
+        for runner in runners:
             runner.safe_state.renew()
             runner.let_go()
+        self._latch.release()
         self._log.warning("the emergency (%s) is over: critical nodes tick again", report.reason)
+        if self._refused is not None:  # somebody has called meanwhile: that is not to be lost
+            self.trip(self._refused)
 
     def announce(self) -> None:
         """Log what there is to say, once; any thread, but no signal handler."""
@@ -249,6 +254,11 @@ class _Episode:
                 self._state_of(runner.name, runner.safe_state, now) for runner in self.members
             ),
         )
+
+    def involve(self, runner: NodeRunner) -> None:
+        """A critical node that was not there when it began."""
+        if self._final is None and runner not in self.members:
+            self.members = (*self.members, runner)
 
     def close(self, report: EmergencyReport) -> None:
         self._final = EmergencyReport(

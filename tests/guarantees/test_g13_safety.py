@@ -6,6 +6,7 @@ What follows from what is shown on virtual time; threads, signals and the wire a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
@@ -803,6 +804,64 @@ def test_many_threads_at_once_make_one_episode() -> None:
         eventually(lambda: all(arm.did() == ["init", "safe"] for arm in arms))
     assert scheduler.report is not None
     assert len(scheduler.report.emergencies) == 1
+
+
+def test_an_emergency_is_not_lost_in_a_reset() -> None:
+    """One thread cries out again and again, another one resets; each episode reaches the node."""
+    arm = ThreadedArm(rate=200)
+    over = threading.Event()
+    with horus.background(arm) as scheduler:
+
+        def reset() -> None:
+            while not over.is_set():
+                with contextlib.suppress(horus.HorusError):  # it is still on its way
+                    scheduler.reset_emergency()
+
+        resetting = threading.Thread(target=reset)
+        resetting.start()
+        for number in range(400):
+            scheduler.emergency_stop(f"cry {number}")
+            time.sleep(0.0005)
+        over.set()
+        resetting.join()
+        scheduler.emergency_stop("the last one")
+        eventually(lambda: bool((e := scheduler.emergency) and e.active and e.reached))
+        assert scheduler.statistics().nodes["arm"].state is NodeState.SAFE
+        ticks = scheduler.statistics().nodes["arm"].ok
+        time.sleep(0.05)
+        assert scheduler.statistics().nodes["arm"].ok == ticks
+    assert scheduler.report is not None
+    assert len(scheduler.report.emergencies) == arm.did().count("safe") > 1
+
+
+async def test_a_cry_in_the_midst_of_a_reset_begins_a_new_episode(
+    autojump_clock: MockClock,
+) -> None:
+    arm = Arm(rate=4)
+    scheduler = Scheduler(signals=False).add(arm)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run)
+        await trio.sleep(0.1)
+        scheduler.emergency_stop("one")
+        await trio.sleep(0.1)
+        run = scheduler._run_state
+        assert run is not None
+        assert run.executor is not None
+        [runner] = run.executor.runners.values()
+        let_go = runner.let_go
+
+        def cry_meanwhile() -> None:
+            scheduler.emergency_stop("two")  # as another thread may
+            let_go()
+
+        runner.let_go = cry_meanwhile  # type: ignore[method-assign]
+        scheduler.reset_emergency()
+        await trio.sleep(1)
+        assert arm.did(ticks=True).count("safe") == 2
+        assert runner.state is NodeState.SAFE
+        assert scheduler.emergency is not None
+        assert scheduler.emergency.reason == "two"
+        nursery.cancel_scope.cancel()
 
 
 def test_without_a_run_there_is_nobody_to_reach() -> None:
