@@ -62,7 +62,9 @@ class Watchdog:
         self._log = log
         self._hear = hear
         self._closing = False
-        self._ears, self._mouth = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ears, self._mouth = os.pipe()
+        os.set_blocking(self._ears, False)
+        os.set_blocking(self._mouth, False)
         self._signals_went_to: int | None = None
         self._thread = threading.Thread(target=self._run, name="horus_trio watchdog", daemon=True)
 
