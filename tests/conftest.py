@@ -11,6 +11,7 @@ time shows.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import hypothesis
@@ -20,6 +21,14 @@ pytest_plugins = ["pytester"]
 
 hypothesis.settings.register_profile("real machines pause", deadline=None)
 hypothesis.settings.load_profile("real machines pause")
+
+
+def pytest_configure() -> None:
+    """Have children die by Ctrl-C and hang-ups as on a terminal: a shell's job ignores them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

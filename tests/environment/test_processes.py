@@ -60,7 +60,12 @@ robot(
 """
 
 
-def test_nodes_may_start_processes_and_fork(tmp_path: Path) -> None:
+def test_nodes_may_start_processes_and_fork(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Coverage writes its file in `os._exit`, for which a forked child may lack a lock for ever.
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
     # A fork on the loop holds the loop up, by itself.
     told = at_best(lambda folder: run(FORKS, folder), tmp_path, enough=0.9)
     assert told.code == 0, told.stderr
