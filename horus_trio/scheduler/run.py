@@ -9,9 +9,10 @@ import math
 import random
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import trio
 from trio_util import move_on_when
@@ -27,13 +28,16 @@ from .metronome import Metronome, late_phase, spread_phases
 from .report import NodeFailure, RunReport, SchedulerStatistics, advice
 from .settings import Staging
 from .signals import SignalWatch
-from .watchdog import HELD_UP, Lookout, Stall, write_dump
+from .watchdog import HELD_UP, Lookout, Stall, make_dump
 from .wiring import check_wiring
 
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
 __all__ = ["Run"]
+
+SAY_WITHIN = 0.3
+"""Seconds for which whoever makes an emergency waits to hear whom it has reached."""
 
 
 class Run:
@@ -54,6 +58,7 @@ class Run:
         self.reason: str = ""
         self.fatal: bool = False
         self.forced_by: str = ""
+        self._thread = threading.get_ident()
         self._root = trio.lowlevel.current_root_task()
         self._lookout: Lookout | None = None
         self._emergencies: tuple[EmergencyReport, ...] = ()
@@ -88,7 +93,14 @@ class Run:
         """Bring every critical node into its safe state; any thread, signal-safe."""
         if self.executor is None:
             return EmergencyReport(reason=reason, at=self.now(), active=False)
-        return self.executor.safety.trip(reason)
+        safety = self.executor.safety
+        report = safety.trip(reason)
+        if threading.get_ident() != self._thread:  # on the loop, nobody may wait
+            give_up = time.monotonic() + SAY_WITHIN
+            while report.pending and time.monotonic() < give_up:
+                time.sleep(SAY_WITHIN / 300)
+                report = safety.report or report
+        return report
 
     def emergencies(self) -> tuple[EmergencyReport, ...]:
         """All emergencies of this run; any thread."""
@@ -100,14 +112,14 @@ class Run:
         """How often the loop stood still, and the latest of those times; any thread."""
         return (0, ()) if self._lookout is None else self._lookout.stalls()
 
-    def dump(self, file: TextIO) -> None:
-        """Write who waits for whom, and where every task and thread stands; any thread."""
+    def dump(self) -> str:
+        """Who waits for whom, and where every task and thread stands; any thread."""
         name, seconds = self.scheduler.name, self.elapsed()
         title = f"{name} has been running for {seconds:.1f} s"
         if self.reason:
             title += f" and is stopping: {self.reason}"
         blocked = None if self._lookout is None else self._lookout.blocked
-        write_dump(file, title, self.executor, self._root, blocked)
+        return make_dump(title, self.executor, self._root, blocked)
 
     def force(self, reason: str) -> None:
         """Cut everything short, once; on the loop."""
@@ -290,9 +302,7 @@ class Run:
 
     def _dump_to_stderr(self) -> None:
         """In a thread of its own: nobody may read the terminal."""
-        thread = threading.Thread(
-            target=self.dump, args=(sys.stderr,), name="horus_trio dump", daemon=True
-        )
+        thread = threading.Thread(target=self.scheduler.dump, name="horus_trio dump", daemon=True)
         thread.start()
 
     # Nodes

@@ -41,7 +41,7 @@ from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
 from .settings import SchedulerSettings, Staging, check_rate
-from .watchdog import write_dump
+from .watchdog import make_dump
 
 __all__ = ["RunResult", "Scheduler"]
 
@@ -377,7 +377,7 @@ class Scheduler:
             run.stop(reason or "stop() was called")
 
     def emergency_stop(self, reason: str = "") -> EmergencyReport:
-        """Bring every critical node into its safe state now; any thread, signal-safe, no waiting.
+        """Bring every critical node into its safe state now; any thread, signal-safe.
 
         Their ``enter_safe_state`` is called at once, on reserved threads or on the loop, and they
         do not tick until `reset_emergency`; the run goes on. A second call changes nothing.
@@ -386,7 +386,8 @@ class Scheduler:
             reason: For the log and the report.
 
         Returns:
-            Whom it has reached so far; `emergency` says it later.
+            Whom it has reached so far; `emergency` says it later. On the loop it returns at once,
+            elsewhere when every ``enter_safe_state`` has ended, but after 0.3 s at the latest.
         """
         reason = reason or "emergency_stop() was called"
         run = self._run_state
@@ -411,20 +412,24 @@ class Scheduler:
         past = run.emergencies() if run is not None else report.emergencies if report else ()
         return past[-1] if past else None
 
-    def dump(self, file: TextIO | None = None) -> None:
-        """Write who waits for whom, and where every task and thread stands; any thread.
+    def dump(self, file: TextIO | None = None) -> str:
+        """Print who waits for whom, and where every task and thread stands; any thread.
 
         It needs no loop: it also works while that is blocked. SIGUSR1 does it, too.
 
         Arguments:
-            file: Where to; None: `sys.stderr`.
+            file: Where to; None: `sys.stderr`. It may block, as a terminal that nobody reads.
+
+        Returns:
+            What was printed.
         """
         run = self._run_state
+        idle = f"{self.name} does not run"
+        text = make_dump(idle, None, None, None) if run is None else run.dump()
         target: TextIO = sys.stderr if file is None else file
-        if run is None:
-            write_dump(target, f"{self.name} does not run", None, None, None)
-        else:
-            run.dump(target)
+        target.write(text)
+        target.flush()
+        return text
 
     def statistics(self) -> SchedulerStatistics:
         """A frozen, consistent snapshot; at any time, any thread."""

@@ -403,8 +403,9 @@ def test_a_loop_that_is_blocked_does_not_matter() -> None:
     arm, soft = ThreadedArm(rate=20), Arm("soft", rate=20)
     with horus.background([arm, soft, Node("blocker", tick=block)]) as scheduler:
         assert blocking.wait(10)
-        scheduler.emergency_stop("now")
-        eventually(lambda: arm.did() == ["init", "safe"])
+        report = scheduler.emergency_stop("now")
+        assert arm.did() == ["init", "safe"]
+        assert report.reached == ("arm",)
         assert scheduler.emergency is not None
         assert scheduler.emergency.reached == ("arm",)
         assert scheduler.emergency.pending == ("soft",)  # its hook is async: it needs the loop

@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -22,23 +22,21 @@ from ...health import NodeState
 if TYPE_CHECKING:
     from .blocked import BlockedLoop
 
-__all__ = ["write_dump"]
+__all__ = ["make_dump"]
 
 ATTEMPTS = 5
 """Looks at a set of tasks that changes meanwhile."""
 
 
-def write_dump(
-    file: TextIO,
+def make_dump(
     title: str,
     executor: AsyncIOExecutor | None,
     root: trio.lowlevel.Task | None,
     blocked: BlockedLoop | None,
-) -> None:
-    """Write it all, a line or more for each node, topic, task and thread.
+) -> str:
+    """The text, a line or more for each node, topic, task and thread.
 
     Arguments:
-        file: Where to; may block, so not on the loop if that matters.
         title: Its first line.
         executor: The nodes; None: there is no run.
         root: Trio's first task.
@@ -58,8 +56,7 @@ def write_dump(
         names = {r.task: f"node {r.name!r}" for r in runners if r.task is not None}
         lines += ["", "tasks", *_tasks(root, names, 1)]
     lines += ["", "threads", *_threads()]
-    file.write("\n".join(lines) + "\n")
-    file.flush()
+    return "\n".join(lines) + "\n"
 
 
 def _nodes(executor: AsyncIOExecutor) -> Iterator[str]:
