@@ -98,7 +98,7 @@ class Scheduler:
             stall_after=stall_after,
             switch_interval=switch_interval,
         )
-        self.name = name
+        self.name: str = name
         self._members: dict[str, Member] = {}
         self._topics = Topics()
         self._results: Hub[AsyncResult] = Hub("results")
