@@ -468,7 +468,7 @@ def mixed_robot() -> Scheduler:
 
     always = horus.Ignore()
     scheduler.add(horus.Node("well", tick=well), rate=500)
-    scheduler.add(horus.Node("badly", tick=badly), rate=200, failure_policy=always)
+    scheduler.add(horus.Node("badly", tick=badly), rate=1000, failure_policy=always)
     scheduler.add(
         horus.Node("never", tick=never), rate=200, tick_timeout=0.004, failure_policy=always
     )
