@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import typing
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ def test_every_option_but_the_name_is_a_keyword_of_the_constructor() -> None:
 
 
 def test_every_option_is_described_where_it_is_defined() -> None:
-    described = NodeOptions.__doc__ or ""
-    missing = [name for name in fields() if f"\n        {name}: " not in described]
+    described = inspect.getdoc(NodeOptions) or ""
+    missing = [name for name in fields() if f"\n    {name}: " not in described]
     assert missing == []
 
 
