@@ -505,8 +505,8 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="one of many is blamed for the others",
-        search="        if len(seen) == 1:\n            return seen[0]\n",
-        replace="        return seen[0]\n",
+        search="            if 2 * times[culprit.node, culprit.what] > len(looks):\n",
+        replace="            if True:\n",
         tests="take_turns",
     ),
     Breaker(

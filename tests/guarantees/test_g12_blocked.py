@@ -6,7 +6,6 @@ writes to its standard error is read while it is blocked.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -184,23 +183,18 @@ BLOCKERS = {
 
 
 @pytest.mark.slow
-def test_who_blocks_the_loop_is_named_while_it_does(tmp_path: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        children = {
-            blocker: stack.enter_context(Child(tmp_path / blocker, program))
-            for blocker, (program, _) in BLOCKERS.items()
-        }
-        for blocker, child in children.items():
-            _, owner = BLOCKERS[blocker]
-            since = child.told("about to block")
-            named = child.wait_for("blocked for")
-            assert child.process.poll() is None
-            assert named.at - since <= WITHIN
-            line = child.line_of("# here")
-            place = re.escape(f"{child.file}:{line} in ")
-            assert re.search(f"by {owner} at {place}", named.text)
-            child.wait_for(re.escape(f'File "{child.file}", line {line}'))  # of the stack
-            child.process.kill()
+@pytest.mark.parametrize("blocker", BLOCKERS)
+def test_who_blocks_the_loop_is_named_while_it_does(blocker: str, tmp_path: Path) -> None:
+    program, owner = BLOCKERS[blocker]
+    with Child(tmp_path, program) as child:
+        since = child.told("about to block")
+        named = child.wait_for("blocked for")
+        assert child.process.poll() is None
+        assert named.at - since <= WITHIN
+        line = child.line_of("# here")
+        place = re.escape(f"{child.file}:{line} in ")
+        assert re.search(f"by {owner} at {place}", named.text)
+        child.wait_for(re.escape(f'File "{child.file}", line {line}'))  # of the stack
 
 
 @pytest.mark.slow

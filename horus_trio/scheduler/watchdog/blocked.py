@@ -84,7 +84,7 @@ class BlockedLoop(Duty):
         self._asked = self._looked = time.monotonic()
         self._waits = 0
         self._culprit: Culprit | None = None
-        self._seen: dict[tuple[str | None, str], Culprit] = {}
+        self._seen: list[Culprit] = []
         self._next_report = stall_after
 
     @property
@@ -136,16 +136,19 @@ class BlockedLoop(Duty):
         """The loop has not answered for so many seconds."""
         culprit = who_runs(self._thread)
         if culprit is not None and not culprit.is_idle:
-            self._seen[culprit.node, culprit.what] = culprit
+            self._seen.append(culprit)
         if seconds >= self._next_report and self._seen:
             self._next_report *= 2
             self._report(self._sum_up(), seconds)
 
     def _sum_up(self) -> Culprit:
         """Whom the latest looks have seen: one that blocks, or several that take turns."""
-        seen, self._seen = list(self._seen.values()), {}
-        if len(seen) == 1:
-            return seen[0]
+        looks, self._seen = self._seen, []
+        times = collections.Counter((culprit.node, culprit.what) for culprit in looks)
+        seen = list({(culprit.node, culprit.what): culprit for culprit in looks}.values())
+        for culprit in seen:
+            if 2 * times[culprit.node, culprit.what] > len(looks):
+                return culprit
         names = ", ".join(map(str, seen[:4]))
         more = f" and {len(seen) - 4} more" if len(seen) > 4 else ""
         return Culprit(
