@@ -295,6 +295,9 @@ class SafeCall(ThreadCall):
         """Whether it has returned or will never run."""
         return self.result is not None or self.refused is not None
 
+    def runs_elsewhere(self, worker: WorkerThread) -> bool:
+        return self.thread is not None and self.thread != worker.ident
+
     def work(self) -> None:
         """In the thread."""
         if self._own is None or self._own.ident != threading.get_ident():

@@ -184,13 +184,18 @@ class SafetyChain:
             self.trip(reason)
 
     def admit(self, runner: NodeRunner) -> None:
-        """A critical node is initialised; during an emergency it is made safe now. On the loop."""
+        """A critical node is initialised; during an emergency it is made safe now. On the loop.
+
+        Also one that was safe before and has been initialised again: its device is as new.
+        """
         if not self.is_tripped:
             return
         if self._episodes:  # it may be about to begin, in another thread
             self._episodes[-1].involve(runner)
         runner.hold()
         runner.held_on_loop()
+        if not runner.safe_state.is_out:
+            runner.safe_state.renew()
         runner.safe_state.enter()
 
     def reset(self) -> None:

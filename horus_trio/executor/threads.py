@@ -118,6 +118,10 @@ class ThreadCall:
         """Whether the function has not started yet."""
         return self.started != self.started  # NaN
 
+    def runs_elsewhere(self, worker: WorkerThread) -> bool:
+        """Whether another thread has taken it, so that `worker` will only put it aside."""
+        return False
+
     async def run(self, own: WorkerThread | None = None) -> outcome.Maybe[Any] | None:
         """Call the function in a thread of the pool, or in `own`, and wait for it. A checkpoint.
 
@@ -310,7 +314,7 @@ class WorkerThread:
     @property
     def is_free(self) -> bool:
         """Whether a call would start at once."""
-        return not self._calls
+        return not self._calls or all(call.runs_elsewhere(self) for call in self._calls.copy())
 
     def has(self, call: ThreadCall) -> bool:
         """Whether a call waits or runs here, as far as the loop knows."""

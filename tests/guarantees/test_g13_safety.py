@@ -7,6 +7,7 @@ What follows from what is shown on virtual time; threads, signals and the wire a
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import math
 import signal
@@ -21,6 +22,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import Fatal, Ignore, Miss, Node, NodeState, Restart, SafetyOutcome, Scheduler
+from horus_trio.executor import open_executor
+from horus_trio.executor.safe_state import SafeCall
+from horus_trio.messages import Fence
+from horus_trio.node import Hook
 from horus_trio.testing import open_harness
 
 
@@ -331,6 +336,46 @@ def test_a_node_with_its_own_thread_is_made_safe_there() -> None:
     assert len(set(threads.values())) == 1
 
 
+def test_a_late_node_made_safe_elsewhere_ticks_on_in_its_own_thread() -> None:
+    """The call that its own thread was offered, and another one took, is no reason to leave it."""
+    ticks: set[int] = set()
+
+    class Late(ThreadedArm):
+        def tick(self) -> None:
+            ticks.add(threading.get_ident())
+            time.sleep(0.07)  # longer than its period, and than the other thread waits
+
+    arm = Late(rate=50, thread="own", on_miss=Miss.SAFE_MODE, critical=False)
+    with horus.background(arm) as scheduler:
+        eventually(lambda: scheduler.statistics().nodes["arm"].ok >= 12)
+    assert arm.did().count("safe") >= 5
+    assert len(ticks) == 1
+
+
+async def test_a_thread_is_free_of_what_another_one_has_taken() -> None:
+    taken, release = threading.Event(), threading.Event()
+
+    def brake() -> None:
+        taken.set()
+        release.wait(10)
+
+    async with open_executor() as executor:
+        own, other = executor.pool.own_worker("own"), executor.pool.own_worker("other")
+        hook = Hook(name="enter_safe_state", call=brake, is_async=False)
+        call = SafeCall(executor.pool, "arm", hook, Fence("arm"), own, lambda: False)
+        own._calls[call] = None  # offered: it waits behind a tick
+        assert not own.is_free
+        other.submit(call, contextvars.copy_context())
+        while not taken.is_set():  # noqa: ASYNC110 - another thread sets it
+            await trio.sleep(0.001)
+        assert own.is_free
+        assert not other.is_free
+        release.set()
+        while not other.is_free:  # noqa: ASYNC110 - it is what is looked at
+            await trio.sleep(0.001)
+        own._calls.clear()
+
+
 def test_and_elsewhere_if_that_thread_hangs() -> None:
     released = threading.Event()
     threads: dict[str, int] = {}
@@ -575,6 +620,26 @@ async def test_a_node_that_backs_off_is_not_called_and_is_safe_when_it_comes_bac
         assert arm.did() == ["init", "shutdown", "init", "safe"]
         assert h.state() is NodeState.SAFE
         assert h.scheduler.emergency.reached == ("arm",)
+
+
+async def test_a_node_that_is_initialised_again_in_an_emergency_is_made_safe_again() -> None:
+    class Fragile(Arm):
+        async def init(self) -> None:
+            await super().init()
+            self.start_soon(self.wear)
+
+        async def wear(self) -> None:
+            await trio.sleep(2.25)
+            raise OSError("worn out")
+
+    arm = Fragile(rate=4, failure_policy=Restart(backoff=0.5, jitter=0))
+    async with open_harness(arm) as h:
+        await h.advance(1)
+        h.scheduler.emergency_stop()
+        await h.advance(2)
+        assert arm.did() == ["init", "safe", "shutdown", "init", "safe"]
+        assert h.state() is NodeState.SAFE
+        assert arm.did(ticks=True).count("tick") == 4
 
 
 async def test_live_control_does_not_undo_an_emergency() -> None:

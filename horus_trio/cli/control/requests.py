@@ -30,9 +30,6 @@ DUMP_LIMIT = 1_000_000
 REASON_LIMIT = 200
 """Characters of the reason of a stop."""
 
-SAFE_WITHIN = 0.5
-"""Seconds in which an emergency has reached whom it can reach."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -123,13 +120,8 @@ def _stop(scheduler: horus.Scheduler, reason: str = "horus-trio stop") -> None:
 
 
 def _emergency(scheduler: horus.Scheduler, reason: str = "horus-trio emergency") -> dict[str, Any]:
-    scheduler.emergency_stop(_printable(reason))
-    until = time.monotonic() + SAFE_WITHIN
-    while (report := scheduler.emergency) is not None and report.pending:
-        if time.monotonic() > until:
-            break
-        time.sleep(0.01)
-    if report is None or not report.active:
+    report = scheduler.emergency_stop(_printable(reason))
+    if not report.active:
         raise ControlError("the robot is not running: nobody was called")
     return {
         "reason": report.reason,
