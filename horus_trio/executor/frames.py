@@ -13,7 +13,7 @@ from types import FrameType
 
 import trio
 
-__all__ = ["frames_of", "is_engines", "place_of"]
+__all__ = ["frames_of", "is_engines", "only_measures", "place_of"]
 
 
 def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
@@ -32,6 +32,11 @@ def is_engines(frame: FrameType) -> bool:
     module = str(frame.f_globals.get("__name__", ""))
     ours = module.partition(".")[0] in ("trio", "outcome", "horus_trio")
     return ours and not module.startswith("horus_trio.cli.")
+
+
+def only_measures(file: str) -> bool:
+    """Whether it is a file of the profiler, which stands between the engine and a hook."""
+    return _MEASURING in file
 
 
 def place_of(frames: Sequence[tuple[FrameType, int]]) -> str:
@@ -55,4 +60,5 @@ def _is_librarys(file: str) -> bool:
 
 
 _LIBRARY = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
+_MEASURING = f"{os.sep}horus_trio{os.sep}profiling{os.sep}"
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))

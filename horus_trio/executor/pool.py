@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import trio
 
 from ..timer import Timer
+from .frames import only_measures
 from .threads import ThreadCall, WorkerThread
 
 __all__ = ["AbandonedThread", "BlockingPool", "PoolStatistics", "stack_of"]
@@ -165,7 +166,8 @@ def stack_of(thread: int | None) -> str:
         if entry.filename == _THREADS_FILE and entry.name == "work":
             entries = entries[index + 1 :]
             break
-    return "".join(traceback.format_list([e for e in entries if "/outcome/" not in e.filename]))
+    shown = [e for e in entries if "/outcome/" not in e.filename and not only_measures(e.filename)]
+    return "".join(traceback.format_list(shown))
 
 
 _THREADS_FILE = ThreadCall.work.__code__.co_filename

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from ...executor import TASK_ADVICE, Owner, is_engines, owner_of, place_of
+from ...executor import TASK_ADVICE, Owner, is_engines, only_measures, owner_of, place_of
 
 __all__ = ["Culprit", "text_of", "who_runs"]
 
@@ -57,7 +57,8 @@ def who_runs(thread: int) -> Culprit | None:
         if owner is not None:
             frames = frames or [frame]
             break
-        frames.append(frame)
+        if not only_measures(frame.f_code.co_filename):
+            frames.append(frame)
         frame = frame.f_back
     stack = [(frame, frame.f_lineno) for frame in reversed(frames)]
     if owner is None:
