@@ -133,11 +133,11 @@ class Ticker:
             stuck.
         """
         self._seat.turn_page(tick)
-        released = self._clock()
         try:
             call = await self._worker.call_tick(hook)
         except RuntimeError as error:  # no thread could be started
-            return self._failed(tick, released, self._clock(), error)
+            now = self._clock()
+            return self._failed(tick, now, now, error)
         if call.waits_for_thread:
             self.cancel(tick)
             return None

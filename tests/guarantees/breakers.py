@@ -73,10 +73,8 @@ BREAKERS = [
     Breaker(
         promise="G1",
         breaks="a thread of its own waits for the pool",
-        search="                if own is None:\n",
-        replace="                if own is not None:\n"
-        "                    await self._take_token()\n"
-        "                else:\n",
+        search="            if own is None:\n                await self._take_token()\n",
+        replace="            await self._take_token()\n",
         tests="thread_of_its_own",
     ),
     Breaker(
@@ -119,10 +117,11 @@ BREAKERS = [
     Breaker(
         promise="G3",
         breaks="time counts from the wait for a token",
-        search="                    await self._take_token()\n",
-        replace="                    if self._limit is not None:\n"
-        "                        self._scope.deadline = self.queued_at + self._limit.seconds\n"
-        "                    await self._take_token()\n",
+        search="                await self._take_token()\n",
+        replace="                if self._limit is not None:\n"
+        "                    alarm = self.pool.timer.alarm(lambda now: self.cancel())\n"
+        "                    alarm.set(self.queued_at + self._limit.seconds)\n"
+        "                await self._take_token()\n",
         tests="token",
     ),
     Breaker(
