@@ -146,7 +146,6 @@ class NodeRunner:
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
             late=misses.late,
-            interruptible=options.critical,
         )
         self._judge = Judge(
             name,
@@ -465,40 +464,25 @@ class NodeRunner:
         """Tick until told to leave, or until a failure ends this incarnation."""
         self._enter(NodeState.RUNNING, "ticking")
         decision: Decision | None = None
-        mailbox = self.mailbox
-        receive = mailbox.receive
-        judge, ledger, turnstile = self._judge, self.ledger, self._turnstile
-        hook = self._hooks.tick
-        tick = self._ticker.on_loop if hook.is_async else self._ticker.in_thread
+        mailbox, ticker = self.mailbox, self._ticker
         self._inputs.start()
-        turnstile.begin()
+        self._turnstile.begin()
         if self._background_error is not None:
             self._life.cancel()  # a task that init started has failed already
         with self._life:
-            while True:
-                message = await receive()
-                if mailbox.leaving is not None or isinstance(message, Shutdown):
-                    if isinstance(message, Tick):
-                        self.cancel_tick(message)
-                    break
-                mailbox.taken()
-                if turnstile.held:
-                    self.cancel_tick(message)
-                    mailbox.done()
-                    continue
-                ok = ledger.ok
-                error = await tick(hook, message)
+            while mailbox.leaving is None:
+                error: BaseException | None = None
+                with ticker.open_scope() as scope:
+                    error = await self._tick_on()
+                if scope.cancelled_caught:
+                    error = ticker.error
                 if error is not None:
-                    decision = await self._tick_failed(error, message)
+                    decision = await self._tick_failed(error)
                     if decision is not None:
                         break
-                elif judge.is_counting and ledger.ok > ok:  # not one that was cut short
-                    judge.succeeded()
-                mailbox.done()
-                if turnstile.held:
-                    self.safe_state.tick_ended()
+                self._tick_over()
         self._life = trio.CancelScope()
-        turnstile.end()
+        self._turnstile.end()
         self.safe_state.tick_ended()
         self._inputs.stop()
         if mailbox.leaving is not None:
@@ -514,6 +498,39 @@ class NodeRunner:
                 decision = Rebuild(decision.delay if isinstance(decision, Suspend) else 0.0)
         return decision
 
+    async def _tick_on(self) -> BaseException | None:
+        """Tick until told to leave, or until one fails: its error."""
+        mailbox, judge, ledger, turnstile = self.mailbox, self._judge, self.ledger, self._turnstile
+        ticker, receive = self._ticker, self.mailbox.receive
+        hook = self._hooks.tick
+        tick = ticker.on_loop if hook.is_async else ticker.in_thread
+        while True:
+            message = await receive()
+            if isinstance(message, Shutdown):
+                return None
+            if mailbox.leaving is not None:
+                self.cancel_tick(message)
+                return None
+            mailbox.taken()
+            if turnstile.held:
+                self.cancel_tick(message)
+                mailbox.done()
+                continue
+            ok = ledger.ok
+            error = await tick(hook, message)
+            if error is not None:
+                return error
+            if judge.is_counting and ledger.ok > ok:  # not one that was cut short
+                judge.succeeded()
+            self._tick_over()
+
+    def _tick_over(self) -> None:
+        """A tick, if there was one, has come to its end, and so has what followed from it."""
+        if self.mailbox.busy:
+            self.mailbox.done()
+            if self._turnstile.held:
+                self.safe_state.tick_ended()
+
     def _finish(self) -> None:
         for tick in self.mailbox.empty():
             self.cancel_tick(tick)
@@ -528,9 +545,10 @@ class NodeRunner:
 
     # Failures and hooks
 
-    async def _tick_failed(self, error: BaseException, tick: Tick) -> Decision | None:
+    async def _tick_failed(self, error: BaseException) -> Decision | None:
         """None if the node ticks on, else the decision that ends this incarnation."""
-        where = f"tick {tick.seq}"
+        tick = self.seat.tick
+        where = "its tick" if tick is None else f"tick {tick.seq}"
         if is_interrupt(error):
             self.mailbox.suspend()  # the stop is on its way: not one tick more
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
@@ -599,6 +617,7 @@ class NodeRunner:
 
     def _cut_short(self) -> None:
         self._worker.cancel()
+        self._ticker.lift_limit()
         self._life.cancel()
 
     # Background tasks

@@ -46,14 +46,16 @@ class ThreadCall:
 
     __slots__ = (
         "_args",
+        "_cancelled",
         "_function",
         "_held",
         "_limit",
         "_limiter",
         "_lock",
         "_on_late",
-        "_scope",
+        "_shield",
         "_task",
+        "_token_scope",
         "abandoned",
         "abandoned_at",
         "ended",
@@ -96,7 +98,9 @@ class ThreadCall:
         self._on_late = on_late
         self._limit = limit
         self._lock = threading.Lock()
-        self._scope = trio.CancelScope(shield=shield)
+        self._shield = shield
+        self._cancelled = False
+        self._token_scope: trio.CancelScope | None = None
         self._task: trio.lowlevel.Task | None = None
         self._held: trio.CapacityLimiter | None = None
         self.queued_at: float = math.nan
@@ -134,12 +138,12 @@ class ThreadCall:
         """
         self.queued_at = self.pool.clock()
         try:
-            with self._scope:
+            if not self._shield:
                 await trio.lowlevel.checkpoint_if_cancelled()
-                if own is None:
-                    await self._take_token()
-                    own = self.pool.take_worker()
-                await own.execute(self)
+            if own is None:
+                await self._take_token()
+            if not self._cancelled:
+                await self._wait_for(self.pool.take_worker() if own is None else own)
         finally:
             if self._limit is not None:
                 self._limit.end()
@@ -149,8 +153,12 @@ class ThreadCall:
 
     def cancel(self) -> None:
         """Give the call up: on the loop."""
-        if self.interrupt is None or not self.interrupt():
-            self._scope.cancel()
+        if self.interrupt is not None and self.interrupt():
+            return
+        self._cancelled = True
+        if self._token_scope is not None:
+            self._token_scope.cancel()
+        self._wake()
 
     def _give_up(self) -> None:
         with self._lock:
@@ -199,21 +207,37 @@ class ThreadCall:
             self.waits_for_token = True
             self.pool.waiting[self] = None
             try:
-                await limiter.acquire_on_behalf_of(self)
+                with trio.CancelScope(shield=self._shield) as self._token_scope:
+                    await limiter.acquire_on_behalf_of(self)
             finally:
                 self.waits_for_token = False
                 del self.pool.waiting[self]
+            if self._token_scope.cancelled_caught:
+                return
         self._held = limiter
 
-    def starts(self, task: trio.lowlevel.Task) -> None:
-        """A thread is about to take it; `task` waits for it. On the loop."""
-        self._task = task
+    async def _wait_for(self, worker: WorkerThread) -> None:
+        """Have the thread run it. No scope is needed to give it up: `cancel` ends the waiting."""
+        self._task = trio.lowlevel.current_task()
         if self._limit is not None:
             self._limit.begin(self)
+        worker.submit(self, contextvars.copy_context())
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if self.refused is not None:
+            raise self.refused
 
-    def forget_task(self) -> None:
-        """Nobody waits any more. On the loop."""
+    def _abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        """A scope around the call has been cancelled."""
+        if self._shield:
+            return trio.lowlevel.Abort.FAILED
         self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        """Wake the task that waits for the call, if it still does."""
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def returned(self) -> None:
         """The thread has really returned. On the loop."""
@@ -222,9 +246,7 @@ class ThreadCall:
         on_return, self.on_return = self.on_return, None
         if on_return is not None:
             on_return()
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
+        self._wake()
 
     def give_back(self) -> None:
         """Return the token, once."""
@@ -320,27 +342,10 @@ class WorkerThread:
         """Whether a call waits or runs here, as far as the loop knows."""
         return call in self._calls
 
-    async def execute(self, call: ThreadCall) -> None:
-        """Run a call and wait for it. A checkpoint; cancelled, the call goes on unobserved.
-
-        Raises:
-            RuntimeError: No thread could be started.
-        """
-        call.starts(trio.lowlevel.current_task())
-        self.submit(call, contextvars.copy_context())
-
-        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            call.forget_task()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-        if call.refused is not None:
-            raise call.refused
-
     def submit(self, call: ThreadCall, context: contextvars.Context) -> None:
         """Have a call run after those submitted before, and do not wait for it.
 
-        On the loop; or, if a call has been executed here before, in any thread or signal handler.
+        On the loop; or, if a call has run here before, in any thread or signal handler.
         """
         self._calls[call] = None
         if not self._serving:

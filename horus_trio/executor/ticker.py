@@ -2,6 +2,10 @@
 
 Every tick that comes in is settled exactly once, whatever happens in it, and the ticker says only
 what failed; what follows from a failure is the runner's business.
+
+To enter and leave a cancel scope costs as much as all the rest of a tick, and so does moving the
+deadline of one. So one scope without a deadline is around tick after tick, the limit of each is an
+alarm, which is moved on by a store, and only a tick that is cut off uses the scope up.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ class Ticker:
         timeout: Seconds an ``async`` tick may take; None: without limit.
         deadline: Seconds after its release by which a tick should have ended; None: none.
         late: Called when one ended after its deadline, with what to say about it.
-        interruptible: Whether `interrupt` can cancel an ``async`` tick.
+
+    Attributes:
+        error: What makes the tick that was cut off a failure, or None.
     """
 
     def __init__(
@@ -53,7 +59,6 @@ class Ticker:
         timeout: float | None,
         deadline: float | None,
         late: Callable[[str], None],
-        interruptible: bool = False,
     ) -> None:
         self._executor = executor
         self._clock = executor.clock
@@ -61,51 +66,62 @@ class Ticker:
         self._worker = worker
         self._seat = seat
         self._ledger = ledger
-        self._timeout = math.inf if timeout is None and interruptible else timeout
+        self._timeout = math.inf if timeout is None else timeout
         self._deadline = deadline
         self._late = late
-        self._scope: trio.CancelScope | None = None
-        self._interrupted = False
+        self._limit = None if timeout is None else executor.timer.alarm(self._overrun)
+        self._scope = trio.CancelScope()
+        self._is_running = False
+        self._timed_out = False
+        self.error: BaseException | None = None
+
+    def open_scope(self) -> trio.CancelScope:
+        """The scope to be around the ``async`` ticks from now on, until one of them is cut off.
+
+        If that tick returns all the same, whatever the node awaits next is cancelled instead, and
+        then too it needs a new scope.
+        """
+        self._timed_out = False
+        self.error = None
+        self._scope = trio.CancelScope()
+        return self._scope
 
     async def on_loop(self, hook: Hook, tick: Tick) -> BaseException | None:
-        """Run an ``async`` tick. A checkpoint only if the tick is one.
+        """Run an ``async`` tick, within the scope. A checkpoint only if the tick is one.
 
         Returns:
             What makes the tick a failure, or None.
 
         Raises:
-            trio.Cancelled: The tick was cancelled from outside, and is settled.
+            trio.Cancelled: The tick was cancelled, and is settled: `error` is what makes it a
+                failure.
         """
         self._seat.turn_page(tick)
-        timeout = self._timeout
         started = self._clock()
-        value: Any = None
+        if self._limit is not None:
+            self._limit.set(started + self._timeout)
+        self._is_running = True
         try:
-            if timeout is None:
-                value = await hook.call()
-            else:
-                with trio.CancelScope(deadline=started + timeout) as scope:
-                    self._scope, self._interrupted = scope, False
-                    value = await hook.call()
-                if scope.cancelled_caught:
-                    return self._cut_off(tick, started, timeout)
+            value = await hook.call()
         except FAILURES as error:
             if self._heeded(error, self._worker.fence):
                 self._settle_cancelled(tick, started)
                 return None
             return self._failed(tick, started, self._clock(), error)
         except trio.Cancelled:
-            self._cancelled_while_running(tick, started)
+            self._unwound(tick, started)
             raise
         except BaseExceptionGroup as group:
             cancelled, errors = group.split(trio.Cancelled)
             if cancelled is None:
                 return self._failed(tick, started, self._clock(), group)
             if errors is None:
-                self._cancelled_while_running(tick, started)
+                self._unwound(tick, started)
             else:  # it raised while it was being cancelled
-                self._failed(tick, started, self._clock(), errors)
+                self.error = self._failed(tick, started, self._clock(), errors)
             raise cancelled from None
+        finally:
+            self._is_running = False
         self._succeeded(tick, started, self._clock(), value)
         return None
 
@@ -117,11 +133,11 @@ class Ticker:
             stuck.
         """
         self._seat.turn_page(tick)
-        released = self._clock()
         try:
             call = await self._worker.call_tick(hook)
         except RuntimeError as error:  # no thread could be started
-            return self._failed(tick, released, self._clock(), error)
+            now = self._clock()
+            return self._failed(tick, now, now, error)
         if call.waits_for_thread:
             self.cancel(tick)
             return None
@@ -144,8 +160,17 @@ class Ticker:
 
     def interrupt(self) -> None:
         """Cancel the ``async`` tick that is running; it counts as cancelled. On the loop."""
-        if self._scope is not None:
-            self._interrupted = True
+        if self._is_running:
+            self._scope.cancel()
+
+    def lift_limit(self) -> None:
+        """The ``async`` tick that is running is being cancelled from outside: not for its limit."""
+        if self._limit is not None:
+            self._limit.clear()
+
+    def _overrun(self, now: float) -> None:
+        if self._is_running and not self._scope.cancel_called:
+            self._timed_out = True
             self._scope.cancel()
 
     def cancel(self, tick: Tick) -> None:
@@ -177,22 +202,19 @@ class Ticker:
             return error.split((TickCancelled, TickAbandoned))[1] is None
         return isinstance(error, (TickCancelled, TickAbandoned))
 
-    def _cut_off(self, tick: Tick, started: float, timeout: float) -> BaseException | None:
-        if not self._interrupted:
-            return self._timed_out(tick, started, timeout)
-        self._settle_cancelled(tick, started)
-        return None
-
-    def _timed_out(self, tick: Tick, started: float, timeout: float) -> BaseException:
+    def _unwound(self, tick: Tick, started: float) -> None:
+        """It was cancelled and has unwound; what it may have left behind is fenced off."""
+        self._worker.renew_fence()
+        if not self._timed_out:
+            self._settle_cancelled(tick, started)
+            return
         ended = self._clock()
         self._ledger.time_out(tick.scheduled, started, ended)
-        self._worker.renew_fence()
-        error = TickTimedOut(
+        self.error = TickTimedOut(
             f"tick {tick.seq} of node {self._name!r} took longer than its tick_timeout of "
-            f"{timeout:g} s and was cancelled"
+            f"{self._timeout:g} s and was cancelled"
         )
-        self._publish(tick, TickStatus.TIMED_OUT, started, ended, None, error)
-        return error
+        self._publish(tick, TickStatus.TIMED_OUT, started, ended, None, self.error)
 
     def _abandoned(self, call: ThreadCall, tick: Tick) -> BaseException:
         ended = call.abandoned_at
@@ -209,11 +231,6 @@ class Ticker:
         self._ledger.abandon(tick.scheduled, call.started, ended)
         self._publish(tick, TickStatus.ABANDONED, call.started, ended, None, error)
         return error
-
-    def _cancelled_while_running(self, tick: Tick, started: float) -> None:
-        """It has unwound; what it may have left behind is fenced off."""
-        self._worker.renew_fence()
-        self._settle_cancelled(tick, started)
 
     def _settle_cancelled(self, tick: Tick, started: float) -> None:
         self._ledger.cancel()

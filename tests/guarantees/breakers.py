@@ -73,10 +73,8 @@ BREAKERS = [
     Breaker(
         promise="G1",
         breaks="a thread of its own waits for the pool",
-        search="                if own is None:\n",
-        replace="                if own is not None:\n"
-        "                    await self._take_token()\n"
-        "                else:\n",
+        search="            if own is None:\n                await self._take_token()\n",
+        replace="            await self._take_token()\n",
         tests="thread_of_its_own",
     ),
     Breaker(
@@ -103,6 +101,13 @@ BREAKERS = [
     ),
     Breaker(
         promise="G3",
+        breaks="a tick that was cut off is not a failure of its node",
+        search="                    error = ticker.error\n",
+        replace="                    error = None\n",
+        tests="policy",
+    ),
+    Breaker(
+        promise="G3",
         breaks="a function that had returned loses its result",
         search="        result = call.result\n        if result is None:\n",
         replace="        result = None if call.timed_out else call.result\n"
@@ -112,10 +117,11 @@ BREAKERS = [
     Breaker(
         promise="G3",
         breaks="time counts from the wait for a token",
-        search="                    await self._take_token()\n",
-        replace="                    if self._limit is not None:\n"
-        "                        self._scope.deadline = self.queued_at + self._limit.seconds\n"
-        "                    await self._take_token()\n",
+        search="                await self._take_token()\n",
+        replace="                if self._limit is not None:\n"
+        "                    alarm = self.pool.timer.alarm(lambda now: self.cancel())\n"
+        "                    alarm.set(self.queued_at + self._limit.seconds)\n"
+        "                await self._take_token()\n",
         tests="token",
     ),
     Breaker(
@@ -168,9 +174,8 @@ BREAKERS = [
     Breaker(
         promise="G4",
         breaks="a cancelled async tick cannot say STOP",
-        search="                with trio.CancelScope(deadline=started + timeout) as scope:\n",
-        replace="                self._worker.fence.close()\n"
-        "                with trio.CancelScope(deadline=started + timeout) as scope:\n",
+        search="            self._timed_out = True\n",
+        replace="            self._timed_out = True\n            self._worker.fence.close()\n",
         tests="unwound",
     ),
     Breaker(

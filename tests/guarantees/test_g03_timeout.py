@@ -134,6 +134,73 @@ async def test_an_async_tick_that_had_already_returned_keeps_its_result(
     assert [(r.status, r.value) for r in results] == [(TickStatus.OK, 42)]
 
 
+async def test_a_tick_that_returns_past_its_limit_leaves_the_next_one_alone(
+    autojump_clock: MockClock,
+) -> None:
+    """It returns in spite of its cancellation, and what has cancelled it is not around the next."""
+    scheduler = horus.Scheduler(tick_rate=1)
+    results = recorded(scheduler)
+
+    async def stubborn(node: horus.Node) -> float:
+        if node.now == 0:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.6)
+        else:
+            await trio.sleep(0.2)
+        return node.now
+
+    scheduler.add(horus.Node("stubborn", tick=stubborn, phase=0, tick_timeout=0.4))
+    await scheduler.run(3)
+    assert [r.status for r in results] == [TickStatus.OK] * 3
+    assert [r.value for r in results] == [0.6, 1.2, 2.2]
+
+
+async def test_the_limit_of_an_async_tick_goes_with_it(autojump_clock: MockClock) -> None:
+    """It would have come while the node was idle, and again while its next tick was under way."""
+    scheduler = horus.Scheduler(tick_rate=1)
+    results = recorded(scheduler)
+
+    async def brief(node: horus.Node) -> None:
+        await trio.sleep(0.1 if node.now < 3 else 0.7)
+
+    scheduler.add(horus.Node("brief", tick=brief, phase=0, tick_timeout=0.8))
+    await scheduler.run(6)
+    assert [r.status for r in results] == [TickStatus.OK] * 6
+    assert [r.duration for r in results] == pytest.approx([0.1] * 3 + [0.7] * 3)
+
+
+async def test_a_tick_that_fails_while_it_is_cut_off_is_an_error_and_tells_its_policy(
+    autojump_clock: MockClock,
+) -> None:
+    """Its node is told on a loop on which nothing is cancelled: ``on_error`` may await."""
+    scheduler = horus.Scheduler(tick_rate=1)
+    results = recorded(scheduler)
+    told: list[tuple[float, str]] = []
+
+    async def child(seconds: float) -> None:
+        try:
+            await trio.sleep(seconds)
+        finally:
+            if seconds == 5:
+                raise OSError("no route to the sensor")
+
+    class Brittle(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(child, 5)
+                nursery.start_soon(child, 6)
+
+        async def on_error(self, error: BaseException) -> None:
+            await trio.sleep(0.1)
+            told.append((self.now, repr(error)))
+
+    scheduler.add(Brittle("brittle"), phase=0, tick_timeout=0.4, failure_policy=horus.Ignore())
+    await scheduler.run(2)
+    assert [r.status for r in results] == [TickStatus.ERROR] * 2
+    assert [round(when, 3) for when, _ in told] == [0.5, 1.5]
+    assert all("no route to the sensor" in text and "Cancelled" not in text for _, text in told)
+
+
 async def test_an_async_node_never_has_two_ticks_at_once(autojump_clock: MockClock) -> None:
     scheduler = horus.Scheduler(tick_rate=100)
     results = recorded(scheduler)
