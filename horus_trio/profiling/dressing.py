@@ -37,7 +37,7 @@ def dress_hooks(track: Track, hooks: Hooks, clock: Callable[[], float]) -> Hooks
 
 def _dress(track: Track, what: str, hook: Hook, clock: Callable[[], float]) -> Hook:
     if hook.is_async:
-        call = timed_steps(track, what, hook.call, clock)
+        call = timed_steps(track, what, hook.call)
     else:
         call = _in_thread(track, what, hook.call, clock)
     return dataclasses.replace(hook, call=call)

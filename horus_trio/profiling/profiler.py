@@ -21,7 +21,7 @@ from .hints import hints_for
 from .report import NodeProfile, PoolProfile, ProfileReport, profile_of
 from .tokens import MeteredLimiter
 from .trace import write_trace
-from .track import Track
+from .track import Track, Watch
 
 __all__ = ["Profiler"]
 
@@ -152,6 +152,7 @@ class _ProfiledRun:
         self._executor = executor
         self._clock: Callable[[], float] = executor.clock
         self._begun = self._clock()
+        self._watch = Watch.of(trio.lowlevel.current_clock())
         self._share = max(LEAST_KEPT, keep // max(1, len(scheduler._members)))
         self._tracks: dict[str, Track] = {}
         self._last: ProfileReport | None = None
@@ -169,7 +170,9 @@ class _ProfiledRun:
         if track is None:
             member = self._scheduler._members[name]
             where = "loop" if hooks.tick.is_async else member.options.thread
-            track = self._tracks[name] = Track(self._executor, name, where, self._share)
+            track = self._tracks[name] = Track(
+                self._executor, name, where, self._share, self._watch
+            )
         track.renew()
         return dress_hooks(track, hooks, self._clock)
 

@@ -23,7 +23,7 @@ __all__ = ["timed_steps"]
 
 
 def timed_steps(
-    track: Track, what: str, call: Callable[..., Awaitable[Any]], clock: Callable[[], float]
+    track: Track, what: str, call: Callable[..., Awaitable[Any]]
 ) -> Callable[..., Awaitable[Any]]:
     """An ``async`` hook that is timed.
 
@@ -31,15 +31,15 @@ def timed_steps(
         track: Where it is noted.
         what: Name of the hook, ``tick`` for either kind of tick.
         call: The hook.
-        clock: The run's clock, in seconds.
     """
     is_tick = what == "tick"
+    clock = track.watch.read
 
     @types.coroutine
     def on_loop(*args: Any) -> Generator[Any, Any, Any]:
         made = call(*args)
         coroutine: Coroutine[Any, Any, Any] = (
-            made if isinstance(made, types.CoroutineType) else _awaited(made)
+            made if type(made) is types.CoroutineType else _awaited(made)
         )
         begun = clock()
         try:
@@ -48,13 +48,13 @@ def timed_steps(
             if is_tick:
                 track.note_short_tick(begun, clock())
             else:
-                _Steps(track, what, coroutine, clock, begun).end(TickStatus.OK)
+                _Steps(track, what, coroutine, begun).end(TickStatus.OK)
             return end.value
         except BaseException as error:
-            _Steps(track, what, coroutine, clock, begun).fail(error)
+            _Steps(track, what, coroutine, begun).fail(error)
             without_this_frame(error)
             raise
-        steps = _Steps(track, what, coroutine, clock, begun)
+        steps = _Steps(track, what, coroutine, begun)
         steps.pause()
         steps.first = [trap]
         try:
@@ -73,8 +73,7 @@ class _Steps:
         track: Where it is noted.
         what: Name of the hook.
         coroutine: Of the hook.
-        clock: The run's clock, in seconds.
-        begun: When its first step began.
+        begun: When its first step began, by the track's watch.
 
     Attributes:
         first: What the first step has yielded, until somebody takes it.
@@ -100,13 +99,12 @@ class _Steps:
         track: Track,
         what: str,
         coroutine: Coroutine[Any, Any, Any],
-        clock: Callable[[], float],
         begun: float,
     ) -> None:
         self._track = track
         self._what = what
         self._coroutine = coroutine
-        self._clock = clock
+        self._clock = track.watch.read
         self._begun = self._resumed = begun
         self._running = self._longest = 0.0
         self._steps = self._long_steps = 0
@@ -187,19 +185,19 @@ class _Steps:
         """The last step has ended."""
         now = self._clock()
         self._account(now)
-        track = self._track
+        track, offset = self._track, self._track.watch.offset
         track.note(
             Span(
                 what=self._what,
                 tick=track.runner.seat.tick if self._what == "tick" else None,
-                asked=self._begun,
-                begun=self._begun,
-                ended=now,
+                asked=self._begun + offset,
+                begun=self._begun + offset,
+                ended=now + offset,
                 running=self._running,
                 longest=self._longest,
                 long_steps=self._long_steps,
                 steps=self._steps,
-                marks=tuple(self._marks),
+                marks=tuple([mark + offset for mark in self._marks]),
                 cpu=math.nan,
                 status=status,
             )

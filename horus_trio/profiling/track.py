@@ -1,24 +1,28 @@
 """`Track`: what is noted of one node in one run: exact sums, and its latest hooks one by one.
 
 Noting has to be cheap: what was measured goes as it is into a bounded list, and a tick of one step,
-the most frequent thing, as four values. Whatever can be worked out later is: sums when spans become
-too old to be kept, everything else when somebody asks.
+the most frequent thing, as four numbers into a block of bytes: memory that grows by objects costs
+more than all the rest. Whatever can be worked out later is: sums when spans become too old to be
+kept, everything else when somebody asks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 import threading
-from collections.abc import Hashable, Iterable
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import trio
 
 from ..errors import TickAbandoned, TickCancelled, TickTimedOut
 from ..executor import AsyncIOExecutor, NodeRunner, ThreadCall
 from ..messages import Tick, TickStatus
+from ..timer import is_real_time
 
 __all__ = [
     "BLOCKING",
@@ -27,6 +31,7 @@ __all__ = [
     "Span",
     "Sums",
     "Track",
+    "Watch",
     "status_of",
     "without_this_frame",
 ]
@@ -40,8 +45,37 @@ MARKS = 15
 AT_ONCE = 64
 """Spans that are given up together."""
 
+RECORD = struct.Struct("4d")
+"""A tick of one step: number, due, begun and ended, the last two by the watch."""
+
+BLOCK = AT_ONCE * RECORD.size
+"""Bytes of a block of such ticks."""
+
+pack_into = RECORD.pack_into
+
 LEEWAY = 0.001
 """Seconds: a tick that is cancelled so shortly before its limit, or later, has timed out."""
+
+
+class Watch(NamedTuple):
+    """Measures time on the loop. Trio's own clock is a fast one with an offset, so that is read.
+
+    Attributes:
+        read: Seconds.
+        offset: What is to be added for an instant on the run's clock.
+    """
+
+    read: Callable[[], float]
+    offset: float
+
+    @classmethod
+    def of(cls, clock: trio.abc.Clock) -> Self:
+        """The watch for a run on that clock."""
+        if not is_real_time(clock):
+            return cls(clock.current_time, 0.0)
+        before = time.perf_counter()
+        now = clock.current_time()
+        return cls(time.perf_counter, now - (before + time.perf_counter()) / 2)
 
 
 class Span(NamedTuple):
@@ -79,10 +113,6 @@ class Span(NamedTuple):
     def title(self) -> str:
         """Such as ``tick 12``, or ``init``."""
         return self.what if self.tick is None else f"tick {self.tick.seq}"
-
-
-ShortTick = tuple[int, float, float, float]
-"""A tick on the loop that returned without a pause: number, due, begun, ended."""
 
 
 class Open(NamedTuple):
@@ -137,6 +167,23 @@ class Sums:
             if span.longest > self.longest:
                 self.longest, self.longest_in = span.longest, span.title
 
+    def add_short_ticks(self, block: bytes | bytearray, offset: float) -> None:
+        """Add ticks of one step; this has to be quick, for it is done on the loop."""
+        late, running, longest, longest_seq = 0.0, 0.0, self.longest, 0.0
+        for seq, due, begun, ended in RECORD.iter_unpack(block):
+            took = ended - begun
+            late += begun + offset - due
+            running += took
+            if took > longest:
+                longest, longest_seq = took, seq
+            if took > BLOCKING:
+                self.long_steps += 1
+        self.ticks += len(block) // RECORD.size
+        self.late += late
+        self.running += running
+        if longest > self.longest:
+            self.longest, self.longest_in = longest, f"tick {longest_seq:.0f}"
+
 
 class Track:
     """The record of one node. Written where its hooks run, read anywhere.
@@ -146,14 +193,21 @@ class Track:
         name: The node's name.
         where: ``loop``, ``pool``, ``own`` or ``process``: where its ticks run.
         keep: Spans that are kept, the latest ones.
+        watch: Measures what is on the loop.
     """
 
-    def __init__(self, executor: AsyncIOExecutor, name: str, where: str, keep: int) -> None:
+    def __init__(
+        self, executor: AsyncIOExecutor, name: str, where: str, keep: int, watch: Watch
+    ) -> None:
         self.name: str = name
         self.where: str = where
+        self.watch: Watch = watch
         self._executor = executor
         self._keep = keep
-        self._spans: list[Span | ShortTick] = []
+        self._spans: list[Span] = []
+        self._blocks: list[bytearray] = []
+        self._block = bytearray()
+        self._at = BLOCK  # there is no room in it
         self._earlier = Sums()
         self._lock = threading.Lock()
         self._runner: NodeRunner | None = None
@@ -175,21 +229,24 @@ class Track:
         self._runner = None
 
     def note_short_tick(self, begun: float, ended: float) -> None:
-        """A tick on the loop returned without a pause. This has to be quick."""
+        """A tick on the loop returned without a pause, by the watch. This has to be quick."""
         tick = (self._runner or self.runner).seat.tick
         if tick is None:
             return  # there is none without one
-        spans = self._spans
-        spans.append((tick.seq, tick.scheduled, begun, ended))
-        if len(spans) > self._keep + AT_ONCE:
-            self._fold()
+        at = self._at
+        if at == BLOCK:
+            at = self._turn_block()
+        pack_into(self._block, at, tick.seq, tick.scheduled, begun, ended)
+        self._at = at + RECORD.size
 
     def note(self, span: Span) -> None:
         """Any hook has come to its end."""
         spans = self._spans
         spans.append(span)
         if len(spans) > self._keep + AT_ONCE:
-            self._fold()
+            with self._lock:
+                self._earlier.add(spans[:AT_ONCE])
+                del spans[:AT_ONCE]
 
     def open(self, key: Hashable, entered: Open) -> None:
         """A thread enters a hook."""
@@ -222,34 +279,40 @@ class Track:
     def look(self) -> tuple[Sums, list[Span]]:
         """The sums, and the spans that are kept, in the order in which they ended; any thread."""
         with self._lock:
-            kept, sums = self._spans.copy(), dataclasses.replace(self._earlier)
-        spans = [_whole(span) for span in kept]
+            spans, sums = self._spans.copy(), dataclasses.replace(self._earlier)
+            blocks = [*self._blocks, self._block[: self._at]]
+        for block in blocks:
+            spans += _short_ticks(block, self.watch.offset)
+        spans.sort(key=lambda span: span.ended)
         sums.add(spans)
         return sums, spans[-self._keep :]
 
-    def _fold(self) -> None:
-        """What is too old to be kept goes into the sums; a little at a time, for it is work."""
+    def _turn_block(self) -> int:
+        """A block is full; the oldest one goes into the sums if it is too old to be kept."""
         with self._lock:
-            self._earlier.add(map(_whole, self._spans[:AT_ONCE]))
-            del self._spans[:AT_ONCE]
+            if self._block:
+                self._blocks.append(self._block)
+            if len(self._blocks) * AT_ONCE > self._keep:
+                self._earlier.add_short_ticks(self._blocks.pop(0), self.watch.offset)
+            self._block = bytearray(BLOCK)
+            self._at = 0
+        return 0
 
 
-def _whole(span: Span | ShortTick) -> Span:
-    if isinstance(span, Span):
-        return span
-    seq, due, begun, ended = span
-    took = ended - begun
-    return Span(
-        "tick",
-        Tick(seq=seq, scheduled=due),
-        begun,
-        begun,
-        ended,
-        running=took,
-        longest=took,
-        long_steps=took > BLOCKING,
-        steps=1,
-    )
+def _short_ticks(block: bytes | bytearray, offset: float) -> Iterator[Span]:
+    for seq, due, begun, ended in RECORD.iter_unpack(block):
+        took = ended - begun
+        yield Span(
+            "tick",
+            Tick(seq=int(seq), scheduled=due),
+            begun + offset,
+            begun + offset,
+            ended + offset,
+            running=took,
+            longest=took,
+            long_steps=int(took > BLOCKING),
+            steps=1,
+        )
 
 
 def without_this_frame(error: BaseException) -> None:
