@@ -180,15 +180,15 @@ class _ProfiledRun:
         if self._last is not None:
             return self._last
         elapsed = self._scheduler.statistics().elapsed
-        pool = self._executor.pool.statistics()
         taken, waiting, full = self._tokens.seconds(self._clock())
         since = self._clock() - self._begun
         nodes: list[NodeProfile] = []
-        dropped = 0
+        dropped = abandoned = 0
         for track in self._tracks.copy().values():
             sums, kept = track.look()
             node = profile_of(track.name, track.where, sums, kept, elapsed)
             nodes.append(dataclasses.replace(node, hints=hints_for(node)))
+            abandoned += track.left_behind
             dropped += sums.ticks + sums.hooks - len(kept)
         return ProfileReport(
             name=self._name,
@@ -199,7 +199,7 @@ class _ProfiledRun:
                 taken=taken / since if since > 0 else 0.0,
                 saturation=full / since if since > 0 else 0.0,
                 waiting=waiting / since if since > 0 else 0.0,
-                abandoned=len(pool.abandoned),
+                abandoned=abandoned,
             ),
             dropped=dropped,
         )

@@ -76,7 +76,7 @@ def _ms(times: Times, *, known: bool = True) -> str:
 
 
 def _figure(ms: float) -> str:
-    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+    return f"{ms:.2f}" if ms < 9.995 else f"{ms:.0f}"
 
 
 def _wrapped(text: str, columns: int) -> list[str]:

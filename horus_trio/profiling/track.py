@@ -212,6 +212,7 @@ class Track:
         self._lock = threading.Lock()
         self._runner: NodeRunner | None = None
         self._open: dict[Hashable, Open] = {}
+        self._left = 0
 
     def __repr__(self) -> str:
         return f"<Track of {self.name!r}>"
@@ -223,6 +224,12 @@ class Track:
         if runner is None:
             runner = self._runner = self._executor.runners[self.name]
         return runner
+
+    @property
+    def left_behind(self) -> int:
+        """Its threads that were left behind and have not returned; any thread."""
+        is_out = (o.call is not None and o.call.abandoned for o in self._open.copy().values())
+        return self._left + sum(is_out)
 
     def renew(self) -> None:
         """The node of this name may be another one from now on."""
@@ -262,6 +269,7 @@ class Track:
             left = self._open.pop(key, None)
             if left is None:
                 continue
+            self._left += 1
             at = now if left.call is None else left.call.abandoned_at
             ended = at if at == at else now  # NaN: it was not given up before
             self.note(
