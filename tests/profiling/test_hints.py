@@ -11,7 +11,7 @@ from horus_trio.profiling.hints import hints_for
 
 
 def node(**values: Any) -> NodeProfile:
-    nothing = {
+    nothing: dict[str, Any] = {
         "name": "n",
         "where": "pool",
         "ticks": 100,
@@ -39,6 +39,11 @@ BLOCKS = (
     "`await trio.to_thread.run_sync(…)`"
 )
 
+BLOCKS_OFTEN = (
+    "it blocked the loop for 12 ms in a step of its init, and 3 steps for over 10 ms: move that "
+    "into a def tick, or `await trio.to_thread.run_sync(…)`"
+)
+
 
 @pytest.mark.parametrize(
     ("values", "hints"),
@@ -61,13 +66,7 @@ BLOCKS = (
             {"longest_step": 0.12, "longest_in": "tick 7", "blocking_steps": 1, "ticks": 1},
             (BLOCKS,),
         ),
-        (
-            {"longest_step": 0.012, "longest_in": "init", "blocking_steps": 3},
-            (
-                "it blocked the loop for 12 ms in a step of its init, and 3 steps for over 10 ms: "
-                "move that into a def tick, or `await trio.to_thread.run_sync(…)`",
-            ),
-        ),
+        ({"longest_step": 0.012, "longest_in": "init", "blocking_steps": 3}, (BLOCKS_OFTEN,)),
     ],
 )
 def test_hints(values: dict[str, Any], hints: tuple[str, ...]) -> None:
