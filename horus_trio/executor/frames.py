@@ -18,13 +18,28 @@ __all__ = ["frames_of", "is_engines", "only_measures", "place_of"]
 
 def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
     """The frames of a task with their lines, from the outermost on; any thread."""
-    frames = task.iter_await_frames()
+    frames = _frames_within(task)
     while True:
         try:
             frame, line = next(frames)
         except (StopIteration, AttributeError, TypeError):  # it went on while it was looked at
             return
         yield frame, line
+
+
+def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
+    """What the task awaits; and what a profiler resumes by hand instead of awaiting it."""
+    last: FrameType | None = None
+    for frame, line in task.iter_await_frames():
+        yield frame, line
+        last = frame
+    while last is not None and only_measures(last.f_code.co_filename):
+        awaited, last = last.f_locals.get("coroutine"), None
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None) or awaited.gi_frame
+            yield frame, frame.f_lineno
+            last = frame
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
 def is_engines(frame: FrameType) -> bool:

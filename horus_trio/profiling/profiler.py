@@ -45,7 +45,8 @@ class Profiler:
     Arguments:
         scheduler: Whose runs to measure.
         keep: Hooks whose instants are kept, for percentiles and the trace, of all nodes together;
-            each node keeps its latest ones. 100 000 take about 40 MB. Sums know of all hooks.
+            each node keeps its latest ones. One takes 30 to 150 bytes on the loop, about 500 in a
+            thread. Sums know of all hooks.
 
     Raises:
         ConfigurationError: `scheduler` is none, or `keep` is no number above 0.

@@ -4,20 +4,27 @@ A step is what runs on the loop without a pause: from a resumption to the next a
 waits, or to the end. Between steps the coroutine awaits. So the three things that are asked for are
 exact: how long it ran, how long it awaited, and for how long it kept the loop from everybody else.
 
-Most ticks are one step, and `timed_steps` does that much by itself. What pauses is driven by
-a `Steps`. What is sent and thrown goes in, what is yielded, returned and raised comes out, and
-tracebacks and the frames of a waiting task show the coroutine's own frames as ever.
+The hook's coroutine is resumed by hand. What is sent and thrown goes in, and what is yielded,
+returned and raised comes out, tracebacks unchanged. In the frames of a waiting task, `frames_of` of
+the executor goes on from here by the local variable ``coroutine``.
 """
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Self
+from typing import Any
 
 from ..messages import TickStatus
-from .track import BLOCKING, MARKS, Span, Track, status_of, without_this_frame
+from .track import (
+    BLOCKING,
+    MARKS,
+    Span,
+    Track,
+    span_on_loop,
+    status_of,
+    without_this_frame,
+)
 
 __all__ = ["timed_steps"]
 
@@ -32,8 +39,10 @@ def timed_steps(
         what: Name of the hook, ``tick`` for either kind of tick.
         call: The hook.
     """
+    # Most ticks go no further than to the first `return`, or through this one function: each call
+    # more would be a tenth of what it costs.
     is_tick = what == "tick"
-    clock = track.watch.read
+    clock, offset = track.watch
 
     @types.coroutine
     def on_loop(*args: Any) -> Generator[Any, Any, Any]:
@@ -41,189 +50,97 @@ def timed_steps(
         coroutine: Coroutine[Any, Any, Any] = (
             made if type(made) is types.CoroutineType else _awaited(made)
         )
+        marks: list[float] = []
+        beyond: _Beyond | None = None
         begun = clock()
         try:
             trap = coroutine.send(None)
+            while True:
+                paused = clock()
+                if beyond is not None:
+                    beyond.step_ended(paused)
+                resume: Callable[[Any], Any] = coroutine.send
+                try:
+                    sent = yield trap
+                except BaseException as error:  # noqa: BLE001 - it is handed on
+                    without_this_frame(error)
+                    resume, sent = coroutine.throw, error
+                if len(marks) < MARKS:
+                    marks += (paused, clock())
+                elif beyond is None:
+                    beyond = _Beyond(marks[-1], paused, clock())
+                else:
+                    beyond.step_begins(clock())
+                trap = resume(sent)
         except StopIteration as end:
-            if is_tick:
-                track.note_short_tick(begun, clock())
+            if is_tick and beyond is None:
+                track.note_tick(begun, clock(), marks)
             else:
-                _Steps(track, what, coroutine, begun).end(TickStatus.OK)
+                note(begun, marks, beyond, None)
             return end.value
         except BaseException as error:
-            _Steps(track, what, coroutine, begun).fail(error)
+            note(begun, marks, beyond, error)
             without_this_frame(error)
             raise
-        steps = _Steps(track, what, coroutine, begun)
-        steps.pause()
-        steps.first = [trap]
-        try:
-            return (yield from steps)
-        except BaseException as error:
-            without_this_frame(error)
-            raise
+        finally:
+            sent = None  # an error would refer to this frame, and the frame to the error
+
+    def note(
+        begun: float, marks: list[float], beyond: _Beyond | None, error: BaseException | None
+    ) -> None:
+        """It has ended, and not as most ticks do."""
+        ended = clock()
+        status = TickStatus.OK
+        if error is not None:
+            limit = track.runner.options.tick_timeout if is_tick else None
+            status = status_of(error, ended - begun, None if limit == "auto" else limit)
+        tick = track.runner.seat.tick if is_tick else None
+        if beyond is None:
+            span = span_on_loop(what, tick, begun, ended, marks, offset, status=status)
+        else:
+            beyond.step_ended(ended)
+            *pauses, paused, _ = marks
+            span = span_on_loop(what, tick, begun, paused, pauses, offset, status=status)
+            span = beyond.added_to(span, ended + offset, [mark + offset for mark in marks])
+        track.note(span)
 
     return on_loop
 
 
-class _Steps:
-    """Drives one coroutine that has paused.
+class _Beyond:
+    """The steps of a hook after those whose instants are kept."""
 
-    Arguments:
-        track: Where it is noted.
-        what: Name of the hook.
-        coroutine: Of the hook.
-        begun: When its first step began, by the track's watch.
+    __slots__ = ("_begun", "_long_steps", "_longest", "_running", "_steps")
 
-    Attributes:
-        first: What the first step has yielded, until somebody takes it.
-    """
-
-    __slots__ = (
-        "_begun",
-        "_clock",
-        "_coroutine",
-        "_long_steps",
-        "_longest",
-        "_marks",
-        "_resumed",
-        "_running",
-        "_steps",
-        "_track",
-        "_what",
-        "first",
-    )
-
-    def __init__(
-        self,
-        track: Track,
-        what: str,
-        coroutine: Coroutine[Any, Any, Any],
-        begun: float,
-    ) -> None:
-        self._track = track
-        self._what = what
-        self._coroutine = coroutine
-        self._clock = track.watch.read
-        self._begun = self._resumed = begun
+    def __init__(self, begun: float, paused: float, resumed: float) -> None:
+        """The first of them began, and paused, and the next one begins."""
         self._running = self._longest = 0.0
         self._steps = self._long_steps = 0
-        self._marks: list[float] = []
-        self.first: list[Any] = []
+        self._begun = begun
+        self.step_ended(paused)
+        self._begun = resumed
 
-    # What drives it
+    def step_begins(self, now: float) -> None:
+        self._begun = now
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        return self.first.pop() if self.first else self.send(None)
-
-    def send(self, value: Any) -> Any:
-        """Resume it."""
-        self._resume()
-        try:
-            trap = self._coroutine.send(value)
-        except StopIteration:
-            self.end(TickStatus.OK)
-            raise
-        except BaseException as error:
-            self.fail(error)
-            without_this_frame(error)
-            raise
-        self.pause()
-        return trap
-
-    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
-        """Resume it with an exception; the interpreter may give it in three parts."""
-        self._resume()
-        try:
-            trap = self._coroutine.throw(_exception(kind, value, traceback))
-        except StopIteration:
-            self.end(TickStatus.OK)
-            raise
-        except BaseException as error:
-            self.fail(error)
-            without_this_frame(error)
-            raise
-        self.pause()
-        return trap
-
-    def close(self) -> None:
-        """End it."""
-        self._coroutine.close()
-
-    # Whoever looks at a task that waits asks a coroutine for these
-
-    @property
-    def cr_frame(self) -> types.FrameType | None:
-        """The frame of the coroutine."""
-        return getattr(self._coroutine, "cr_frame", None)
-
-    @property
-    def cr_await(self) -> Any:
-        """What the coroutine awaits."""
-        return getattr(self._coroutine, "cr_await", None)
-
-    # Timing
-
-    def pause(self) -> None:
-        """A step has ended with an await that waits."""
-        now = self._clock()
-        self._account(now)
-        if len(self._marks) < MARKS:
-            self._marks.append(now)
-
-    def fail(self, error: BaseException) -> None:
-        """It has raised."""
-        options = self._track.runner.options
-        limit = options.tick_timeout if self._what == "tick" else None
-        seconds = self._clock() - self._begun
-        self.end(status_of(error, seconds, None if limit == "auto" else limit))
-
-    def end(self, status: TickStatus) -> None:
-        """The last step has ended."""
-        now = self._clock()
-        self._account(now)
-        track, offset = self._track, self._track.watch.offset
-        track.note(
-            Span(
-                what=self._what,
-                tick=track.runner.seat.tick if self._what == "tick" else None,
-                asked=self._begun + offset,
-                begun=self._begun + offset,
-                ended=now + offset,
-                running=self._running,
-                longest=self._longest,
-                long_steps=self._long_steps,
-                steps=self._steps,
-                marks=tuple([mark + offset for mark in self._marks]),
-                cpu=math.nan,
-                status=status,
-            )
-        )
-
-    def _resume(self) -> None:
-        now = self._resumed = self._clock()
-        if len(self._marks) < MARKS:
-            self._marks.append(now)
-
-    def _account(self, now: float) -> None:
-        took = now - self._resumed
-        self._steps += 1
+    def step_ended(self, now: float) -> None:
+        took = now - self._begun
         self._running += took
-        if took > self._longest:
-            self._longest = took
-        if took > BLOCKING:
-            self._long_steps += 1
+        self._longest = max(self._longest, took)
+        self._long_steps += took > BLOCKING
+        self._steps += 1
+
+    def added_to(self, span: Span, ended: float, marks: list[float]) -> Span:
+        """The span with these steps, of which the last one has ended."""
+        return span._replace(
+            ended=ended,
+            running=span.running + self._running,
+            longest=max(span.longest, self._longest),
+            long_steps=span.long_steps + self._long_steps,
+            steps=span.steps + self._steps,
+            marks=tuple(marks),
+        )
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
-
-
-def _exception(kind: Any, value: Any, traceback: Any) -> BaseException:
-    if isinstance(kind, BaseException):
-        return kind
-    error: BaseException = value if isinstance(value, BaseException) else kind()
-    return error if traceback is None else error.with_traceback(traceback)

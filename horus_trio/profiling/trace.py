@@ -105,16 +105,16 @@ class _Events:
                 yield self._slice("blocks the loop", begun, ended)
             return
         instants = [begun, *map(self._at, span.marks), ended]
-        more = span.steps - len(instants) // 2
+        more = span.steps - (len(instants) - 1) // 2
         for index, (since, until) in enumerate(itertools.pairwise(instants)):
             since, until = min(max(since, begun), ended), min(max(until, begun), ended)
-            if index % 2 == 0:
+            if index % 2:
+                yield self._slice("awaits", since, until)
+            elif index == len(instants) - 2 and more > 1:  # of which nothing is kept but the end
+                yield self._slice("runs and awaits", since, until, {"steps": more})
+            else:
                 blocks = until - since > BLOCKING * 1e9
                 yield self._slice("blocks the loop" if blocks else "runs", since, until)
-            elif index < len(instants) - 2:
-                yield self._slice("awaits", since, until)
-            else:  # it ended with a step of which nothing more is kept
-                yield self._slice("awaits and runs", since, until, {"steps": more})
 
     def _wait(self, what: str, since: int, until: int) -> Iterator[Event]:
         if until > since:

@@ -1,19 +1,17 @@
 """`Track`: what is noted of one node in one run: exact sums, and its latest hooks one by one.
 
-Noting has to be cheap: what was measured goes as it is into a bounded list, and a tick of one step,
-the most frequent thing, as four numbers into a block of bytes: memory that grows by objects costs
-more than all the rest. Whatever can be worked out later is: sums when spans become too old to be
-kept, everything else when somebody asks.
+Noting has to be cheap. A tick on the loop that just returns, the most frequent thing, is a few
+numbers: when it was due, began and ended, and where it paused. Whatever can be worked out later is:
+sums when something becomes too old to be kept, everything else when somebody asks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import struct
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -23,6 +21,7 @@ from ..errors import TickAbandoned, TickCancelled, TickTimedOut
 from ..executor import AsyncIOExecutor, NodeRunner, ThreadCall
 from ..messages import Tick, TickStatus
 from ..timer import is_real_time
+from .blocks import Blocks
 
 __all__ = [
     "BLOCKING",
@@ -32,6 +31,7 @@ __all__ = [
     "Sums",
     "Track",
     "Watch",
+    "span_on_loop",
     "status_of",
     "without_this_frame",
 ]
@@ -39,19 +39,11 @@ __all__ = [
 BLOCKING = 0.01
 """Seconds: a longer step blocks the loop. It is the period of 100 Hz, the default rate."""
 
-MARKS = 15
-"""Instants that are kept of one hook, an odd number: eight steps and the awaits between them."""
+MARKS = 14
+"""Instants that are kept of one hook, an even number: seven awaits and the steps around them."""
 
 AT_ONCE = 64
-"""Spans that are given up together."""
-
-RECORD = struct.Struct("4d")
-"""A tick of one step: number, due, begun and ended, the last two by the watch."""
-
-BLOCK = AT_ONCE * RECORD.size
-"""Bytes of a block of such ticks."""
-
-pack_into = RECORD.pack_into
+"""Other spans that are given up together."""
 
 LEEWAY = 0.001
 """Seconds: a tick that is cancelled so shortly before its limit, or later, has timed out."""
@@ -151,7 +143,7 @@ class Sums:
     long_steps: int = 0
 
     def add(self, spans: Iterable[Span]) -> None:
-        """Add spans."""
+        """Add hooks."""
         for span in spans:
             if span.tick is None:
                 self.hooks += 1
@@ -167,22 +159,30 @@ class Sums:
             if span.longest > self.longest:
                 self.longest, self.longest_in = span.longest, span.title
 
-    def add_short_ticks(self, block: bytes | bytearray, offset: float) -> None:
-        """Add ticks of one step; this has to be quick, for it is done on the loop."""
-        late, running, longest, longest_seq = 0.0, 0.0, self.longest, 0.0
-        for seq, due, begun, ended in RECORD.iter_unpack(block):
-            took = ended - begun
-            late += begun + offset - due
+    def add_ticks(self, records: Iterable[Sequence[float]], offset: float) -> None:
+        """Add ticks on the loop; this has to be quick, for it is done on the loop."""
+        for seq, due, begun, ended, *marks in records:
+            self.ticks += 1
+            self.late += begun + offset - due
+            since, longest, running = begun, 0.0, 0.0
+            for paused, resumed in zip(marks[::2], marks[1::2], strict=True):
+                took = paused - since
+                running += took
+                if took > longest:
+                    longest = took
+                if took > BLOCKING:
+                    self.long_steps += 1
+                since = resumed
+            took = ended - since
             running += took
             if took > longest:
-                longest, longest_seq = took, seq
+                longest = took
             if took > BLOCKING:
                 self.long_steps += 1
-        self.ticks += len(block) // RECORD.size
-        self.late += late
-        self.running += running
-        if longest > self.longest:
-            self.longest, self.longest_in = longest, f"tick {longest_seq:.0f}"
+            self.running += running
+            self.awaiting += ended - begun - running
+            if longest > self.longest:
+                self.longest, self.longest_in = longest, f"tick {seq:.0f}"
 
 
 class Track:
@@ -204,10 +204,8 @@ class Track:
         self.watch: Watch = watch
         self._executor = executor
         self._keep = keep
+        self._ticks: dict[int, Blocks] = {}  # by the number of their marks
         self._spans: list[Span] = []
-        self._blocks: list[bytearray] = []
-        self._block = bytearray()
-        self._at = BLOCK  # there is no room in it
         self._earlier = Sums()
         self._lock = threading.Lock()
         self._runner: NodeRunner | None = None
@@ -235,23 +233,30 @@ class Track:
         """The node of this name may be another one from now on."""
         self._runner = None
 
-    def note_short_tick(self, begun: float, ended: float) -> None:
-        """A tick on the loop returned without a pause, by the watch. This has to be quick."""
+    def note_tick(self, begun: float, ended: float, marks: Sequence[float] = ()) -> None:
+        """A tick on the loop has returned. This has to be quick.
+
+        Arguments:
+            begun, ended: By the watch.
+            marks: Where it paused and was resumed, in turn, by the watch; `MARKS` at most.
+        """
         tick = (self._runner or self.runner).seat.tick
+        blocks = self._ticks.get(len(marks)) or self._make_blocks(len(marks))
         if tick is None:
             return  # there is none without one
-        at = self._at
-        if at == BLOCK:
-            at = self._turn_block()
-        pack_into(self._block, at, tick.seq, tick.scheduled, begun, ended)
-        self._at = at + RECORD.size
+        if blocks.at == blocks.size:
+            with self._lock:
+                self._earlier.add_ticks(blocks.turn(), self.watch.offset)
+        at = blocks.at
+        blocks.pack(blocks.block, at, tick.seq, tick.scheduled, begun, ended, *marks)
+        blocks.at = at + blocks.record
 
     def note(self, span: Span) -> None:
-        """Any hook has come to its end."""
-        spans = self._spans
-        spans.append(span)
-        if len(spans) > self._keep + AT_ONCE:
-            with self._lock:
+        """Any other hook has come to its end, or a tick that did not just return; any thread."""
+        with self._lock:
+            spans = self._spans
+            spans.append(span)
+            if len(spans) > self._keep + AT_ONCE:
                 self._earlier.add(spans[:AT_ONCE])
                 del spans[:AT_ONCE]
 
@@ -286,41 +291,54 @@ class Track:
 
     def look(self) -> tuple[Sums, list[Span]]:
         """The sums, and the spans that are kept, in the order in which they ended; any thread."""
+        offset = self.watch.offset
         with self._lock:
-            spans, sums = self._spans.copy(), dataclasses.replace(self._earlier)
-            blocks = [*self._blocks, self._block[: self._at]]
-        for block in blocks:
-            spans += _short_ticks(block, self.watch.offset)
-        spans.sort(key=lambda span: span.ended)
+            sums, spans = dataclasses.replace(self._earlier), self._spans.copy()
+            records = [list(blocks.records()) for blocks in self._ticks.copy().values()]
         sums.add(spans)
+        for ticks in records:
+            sums.add_ticks(ticks, offset)
+            spans += [_tick(tick, offset) for tick in ticks]
+        spans.sort(key=lambda span: span.ended)
         return sums, spans[-self._keep :]
 
-    def _turn_block(self) -> int:
-        """A block is full; the oldest one goes into the sums if it is too old to be kept."""
-        with self._lock:
-            if self._block:
-                self._blocks.append(self._block)
-            if len(self._blocks) * AT_ONCE > self._keep:
-                self._earlier.add_short_ticks(self._blocks.pop(0), self.watch.offset)
-            self._block = bytearray(BLOCK)
-            self._at = 0
-        return 0
+    def _make_blocks(self, marks: int) -> Blocks:
+        blocks = self._ticks[marks] = Blocks(4 + marks, self._keep)
+        return blocks
 
 
-def _short_ticks(block: bytes | bytearray, offset: float) -> Iterator[Span]:
-    for seq, due, begun, ended in RECORD.iter_unpack(block):
-        took = ended - begun
-        yield Span(
-            "tick",
-            Tick(seq=int(seq), scheduled=due),
-            begun + offset,
-            begun + offset,
-            ended + offset,
-            running=took,
-            longest=took,
-            long_steps=int(took > BLOCKING),
-            steps=1,
-        )
+def _tick(record: Sequence[float], offset: float) -> Span:
+    seq, due, begun, ended, *marks = record
+    tick = Tick(seq=int(seq), scheduled=due)
+    return span_on_loop("tick", tick, begun, ended, marks, offset)
+
+
+def span_on_loop(
+    what: str,
+    tick: Tick | None,
+    begun: float,
+    ended: float,
+    marks: Sequence[float],
+    offset: float,
+    *,
+    status: TickStatus = TickStatus.OK,
+) -> Span:
+    """The span of a hook on the loop of which all pauses are known; instants by the watch."""
+    instants = (begun, *marks, ended)
+    steps = [until - since for since, until in zip(instants[::2], instants[1::2], strict=True)]
+    return Span(
+        what,
+        tick,
+        begun + offset,
+        begun + offset,
+        ended + offset,
+        running=sum(steps),
+        longest=max(steps),
+        long_steps=sum(took > BLOCKING for took in steps),
+        steps=len(steps),
+        marks=tuple([mark + offset for mark in marks]),
+        status=status,
+    )
 
 
 def without_this_frame(error: BaseException) -> None:
@@ -341,13 +359,13 @@ def status_of(error: BaseException, seconds: float, limit: float | None) -> Tick
         seconds: How long it took.
         limit: Its time limit in seconds, or None.
     """
-    if isinstance(error, BaseExceptionGroup):
-        cancelled = error.split((trio.Cancelled, TickCancelled, TickAbandoned))[1] is None
-    else:
-        gone = (trio.Cancelled, TickCancelled, TickAbandoned, GeneratorExit)
-        cancelled = isinstance(error, gone)
     if isinstance(error, TickTimedOut):  # its worker process was killed
         return TickStatus.TIMED_OUT
+    gone = (trio.Cancelled, TickCancelled, TickAbandoned, GeneratorExit)
+    if isinstance(error, BaseExceptionGroup):
+        cancelled = error.split(gone)[1] is None
+    else:
+        cancelled = isinstance(error, gone)
     if not cancelled:
         return TickStatus.ERROR
     if limit is not None and seconds > limit - LEEWAY:

@@ -1,8 +1,9 @@
 """What being profiled adds to a tick that does nothing.
 
 The same robot with a `Profiler` attached and without, in turn: ten async nodes with a
-``tick_timeout``, released as fast as they tick, in CPU time of the loop's thread; and one ``def``
-node, each of whose ticks asks for the next one, in CPU time of the process, threads included.
+``tick_timeout``, released as fast as they tick, in CPU time of the loop's thread, whose ticks are
+one step, or two with a checkpoint between them; and one ``def`` node, each of whose ticks asks for
+the next one, in CPU time of the process, threads included.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ class Idle(horus.AsyncNode):
         pass
 
 
+class Pausing(horus.AsyncNode):
+    async def tick_async(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
 class IdleInThread(horus.Node):
     def __init__(self, done: trio.Event) -> None:
         super().__init__("idle", on="go")
@@ -48,10 +54,10 @@ def measured(
     return Profiler(scheduler) if wanted else contextlib.nullcontext()
 
 
-async def async_tick(*, profile: bool) -> float:
+async def async_tick(node: type[horus.AsyncNode], *, profile: bool) -> float:
     scheduler = horus.Scheduler(tick_rate=1e-3, signals=False)
     for number in range(NODES):
-        scheduler.add(Idle(f"idle-{number}"), tick_timeout=1.0)
+        scheduler.add(node(f"idle-{number}"), tick_timeout=1.0)
     with measured(scheduler, wanted=profile):
         async with trio.open_nursery() as nursery:
             await nursery.start(scheduler.run)
@@ -66,8 +72,8 @@ async def async_tick(*, profile: bool) -> float:
                 now = executor.clock()
                 for mailbox in mailboxes:
                     mailbox.release(now)
-                await trio.lowlevel.checkpoint()
-                await trio.lowlevel.checkpoint()
+                for _ in range(3):
+                    await trio.lowlevel.checkpoint()
             spent = time.thread_time() - begun
             scheduler.stop()
     done = sum(node.ok for node in scheduler.statistics().nodes.values())
@@ -94,7 +100,8 @@ async def def_tick(*, profile: bool) -> float:
 def main() -> None:
     print_machine()
     for title, program in (
-        ("A no-op async tick with tick_timeout", async_tick),
+        ("A no-op async tick with tick_timeout", functools.partial(async_tick, Idle)),
+        ("An async tick that pauses once", functools.partial(async_tick, Pausing)),
         ("A no-op def tick", def_tick),
     ):
         compare(
