@@ -43,12 +43,13 @@ def timed_steps(
     # more would be a tenth of what it costs.
     is_tick = what == "tick"
     clock, offset = track.watch
+    note_tick, coroutine_type = track.note_tick, types.CoroutineType
 
     @types.coroutine
     def on_loop(*args: Any) -> Generator[Any, Any, Any]:
         made = call(*args)
         coroutine: Coroutine[Any, Any, Any] = (
-            made if type(made) is types.CoroutineType else _awaited(made)
+            made if type(made) is coroutine_type else _awaited(made)
         )
         marks: list[float] = []
         beyond: _Beyond | None = None
@@ -62,7 +63,7 @@ def timed_steps(
                 resume: Callable[[Any], Any] = coroutine.send
                 try:
                     sent = yield trap
-                except BaseException as error:  # noqa: BLE001 - it is handed on
+                except BaseException as error:  # noqa: BLE001, ASYNC103 - it is handed on
                     without_this_frame(error)
                     resume, sent = coroutine.throw, error
                 if len(marks) < MARKS:
@@ -74,7 +75,7 @@ def timed_steps(
                 trap = resume(sent)
         except StopIteration as end:
             if is_tick and beyond is None:
-                track.note_tick(begun, clock(), marks)
+                note_tick(begun, clock(), marks)
             else:
                 note(begun, marks, beyond, None)
             return end.value

@@ -20,6 +20,7 @@ import trio
 from ..errors import TickAbandoned, TickCancelled, TickTimedOut
 from ..executor import AsyncIOExecutor, NodeRunner, ThreadCall
 from ..messages import Tick, TickStatus
+from ..node import Seat
 from ..timer import is_real_time
 from .blocks import Blocks
 
@@ -204,11 +205,13 @@ class Track:
         self.watch: Watch = watch
         self._executor = executor
         self._keep = keep
-        self._ticks: dict[int, Blocks] = {}  # by the number of their marks
+        self._short_ticks = Blocks(4, keep)
+        self._ticks = {0: self._short_ticks}  # by the number of their marks
         self._spans: list[Span] = []
         self._earlier = Sums()
         self._lock = threading.Lock()
         self._runner: NodeRunner | None = None
+        self._seat: Seat | None = None
         self._open: dict[Hashable, Open] = {}
         self._left = 0
 
@@ -221,6 +224,7 @@ class Track:
         runner = self._runner
         if runner is None:
             runner = self._runner = self._executor.runners[self.name]
+            self._seat = runner.seat
         return runner
 
     @property
@@ -231,7 +235,7 @@ class Track:
 
     def renew(self) -> None:
         """The node of this name may be another one from now on."""
-        self._runner = None
+        self._runner = self._seat = None
 
     def note_tick(self, begun: float, ended: float, marks: Sequence[float] = ()) -> None:
         """A tick on the loop has returned. This has to be quick.
@@ -240,15 +244,22 @@ class Track:
             begun, ended: By the watch.
             marks: Where it paused and was resumed, in turn, by the watch; `MARKS` at most.
         """
-        tick = (self._runner or self.runner).seat.tick
-        blocks = self._ticks.get(len(marks)) or self._make_blocks(len(marks))
+        tick = (self._seat or self.runner.seat).tick
         if tick is None:
             return  # there is none without one
-        if blocks.at == blocks.size:
+        if marks:
+            blocks = self._ticks.get(len(marks)) or self._make_blocks(len(marks))
+        else:
+            blocks = self._short_ticks
+        at = blocks.at
+        if at == blocks.size:
             with self._lock:
                 self._earlier.add_ticks(blocks.turn(), self.watch.offset)
-        at = blocks.at
-        blocks.pack(blocks.block, at, tick.seq, tick.scheduled, begun, ended, *marks)
+            at = 0
+        if marks:
+            blocks.pack(blocks.block, at, tick.seq, tick.scheduled, begun, ended, *marks)
+        else:
+            blocks.pack(blocks.block, at, tick.seq, tick.scheduled, begun, ended)
         blocks.at = at + blocks.record
 
     def note(self, span: Span) -> None:

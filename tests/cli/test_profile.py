@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import ROBOT, Screen, finished, started, wait_for_socket, write_program
+from command_line import ROBOT, Screen, finished, started, write_program
 
 pytestmark = pytest.mark.slow
 
@@ -102,14 +103,15 @@ def test_all_frames_on_demand_are_still_not_those_of_the_profiler(tmp_path: Path
 
 @pytest.mark.parametrize(("signals", "expected"), [(1, 0), (2, 1)])
 def test_a_run_that_is_interrupted_has_its_trace_too(
-    tmp_path: Path, runtime: Path, signals: int, expected: int
+    tmp_path: Path, signals: int, expected: int
 ) -> None:
     program = write_program(
         tmp_path,
         ROBOT
         + """
     class Slow(horus.AsyncNode):
-        async def tick_async(self): pass
+        async def tick_async(self):
+            print("ticking", flush=True)
         async def shutdown(self):
             import trio
             print("shutting down", flush=True)
@@ -118,17 +120,23 @@ def test_a_run_that_is_interrupted_has_its_trace_too(
     )
     trace = tmp_path / "trace.json"
     with started("run", program, "--profile-trace", trace) as process:
-        wait_for_socket(runtime)
-        assert process.stdout is not None
+        read_until(process, "ticking")
         process.send_signal(signal.SIGINT)
         if signals == 2:
-            while "shutting down" not in process.stdout.readline():
-                pass
+            read_until(process, "shutting down")
             process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=30)
     assert process.returncode == expected
     assert "trace: " in out
     assert "shutdown" in slices(trace)
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if text in line:
+            return
+    pytest.fail(f"it ended without saying {text!r}")
 
 
 @pytest.mark.parametrize(
