@@ -146,7 +146,7 @@ def profile_of(name: str, where: str, sums: Sums, kept: list[Span], elapsed: flo
         late=times(sums.late, map(_late, spans)),
         waiting=times(sums.waiting, (span.begun - span.asked for span in spans)),
         running=times(sums.running, (span.running for span in spans)),
-        awaiting=times(sums.awaiting, (span.ended - span.begun - span.running for span in spans)),
+        awaiting=times(sums.awaiting, (span.awaiting for span in spans)),
         step=times(0.0, (span.longest for span in spans)),
         longest_step=sums.longest,
         longest_in=sums.longest_in,

@@ -100,9 +100,9 @@ def timed_steps(
             span = span_on_loop(what, tick, begun, ended, marks, offset, status=status)
         else:
             beyond.step_ended(ended)
-            *pauses, paused, _ = marks
+            *pauses, paused, resumed = marks
             span = span_on_loop(what, tick, begun, paused, pauses, offset, status=status)
-            span = beyond.added_to(span, ended + offset, [mark + offset for mark in marks])
+            span = beyond.added_to(span, ended + offset, paused + offset, resumed + offset)
         track.note(span)
 
     return on_loop
@@ -111,18 +111,19 @@ def timed_steps(
 class _Beyond:
     """The steps of a hook after those whose instants are kept."""
 
-    __slots__ = ("_begun", "_long_steps", "_longest", "_running", "_steps")
+    __slots__ = ("_awaiting", "_begun", "_long_steps", "_longest", "_paused", "_running", "_steps")
 
     def __init__(self, begun: float, paused: float, resumed: float) -> None:
         """The first of them began, and paused, and the next one begins."""
-        self._running = self._longest = 0.0
+        self._running = self._awaiting = self._longest = 0.0
         self._steps = self._long_steps = 0
         self._begun = begun
         self.step_ended(paused)
-        self._begun = resumed
+        self.step_begins(resumed)
 
     def step_begins(self, now: float) -> None:
         self._begun = now
+        self._awaiting += now - self._paused
 
     def step_ended(self, now: float) -> None:
         took = now - self._begun
@@ -130,16 +131,18 @@ class _Beyond:
         self._longest = max(self._longest, took)
         self._long_steps += took > BLOCKING
         self._steps += 1
+        self._paused = now
 
-    def added_to(self, span: Span, ended: float, marks: list[float]) -> Span:
-        """The span with these steps, of which the last one has ended."""
+    def added_to(self, span: Span, ended: float, paused: float, resumed: float) -> Span:
+        """The span with these steps, the first of which was resumed after the span's pause."""
         return span._replace(
             ended=ended,
             running=span.running + self._running,
+            awaiting=span.awaiting + (resumed - paused) + self._awaiting,
             longest=max(span.longest, self._longest),
             long_steps=span.long_steps + self._long_steps,
             steps=span.steps + self._steps,
-            marks=tuple(marks),
+            marks=(*span.marks, paused, resumed),
         )
 
 

@@ -80,7 +80,8 @@ class Span(NamedTuple):
         asked: When it asked for a thread; `begun` on the loop.
         begun: When its own code began.
         ended: When that came to an end, or was left behind.
-        running: How long its code ran; the rest until `ended` it awaited something.
+        running: How long its code ran.
+        awaiting: How long it awaited something.
         longest: Its longest step on the loop; 0.0 in a thread.
         long_steps: How many steps were longer than `BLOCKING`.
         steps: How many steps there were on the loop; 0 in a thread.
@@ -95,6 +96,7 @@ class Span(NamedTuple):
     begun: float
     ended: float
     running: float
+    awaiting: float = 0.0
     longest: float = 0.0
     long_steps: int = 0
     steps: int = 0
@@ -153,7 +155,7 @@ class Sums:
                 self.late += span.asked - span.tick.scheduled
                 self.waiting += span.begun - span.asked
                 self.running += span.running
-                self.awaiting += span.ended - span.begun - span.running
+                self.awaiting += span.awaiting
                 if span.cpu == span.cpu:  # not NaN
                     self.cpu += span.cpu
             self.long_steps += span.long_steps
@@ -169,6 +171,7 @@ class Sums:
             for paused, resumed in zip(marks[::2], marks[1::2], strict=True):
                 took = paused - since
                 running += took
+                self.awaiting += resumed - paused
                 if took > longest:
                     longest = took
                 if took > BLOCKING:
@@ -181,7 +184,6 @@ class Sums:
             if took > BLOCKING:
                 self.long_steps += 1
             self.running += running
-            self.awaiting += ended - begun - running
             if longest > self.longest:
                 self.longest, self.longest_in = longest, f"tick {seq:.0f}"
 
@@ -337,6 +339,7 @@ def span_on_loop(
     """The span of a hook on the loop of which all pauses are known; instants by the watch."""
     instants = (begun, *marks, ended)
     steps = [until - since for since, until in zip(instants[::2], instants[1::2], strict=True)]
+    awaits = [until - since for since, until in zip(marks[::2], marks[1::2], strict=True)]
     return Span(
         what,
         tick,
@@ -344,6 +347,7 @@ def span_on_loop(
         begun + offset,
         ended + offset,
         running=sum(steps),
+        awaiting=sum(awaits),
         longest=max(steps),
         long_steps=sum(took > BLOCKING for took in steps),
         steps=len(steps),

@@ -451,11 +451,11 @@ def test_a_thread_that_waits_and_one_that_computes() -> None:
     scheduler = Scheduler(tick_rate=20)
     scheduler.add(Waiting(), thread="own").add(Computing())
     with Profiler(scheduler) as profiler:
-        scheduler.run(0.6)
+        scheduler.run(1.0)
     waiting, computing = profiler.report().nodes
     assert (waiting.where, computing.where) == ("own", "pool")
     for node in (waiting, computing):
-        assert node.ticks == 12
+        assert node.ticks >= 10  # enough for a hint, also on a machine that is busy
         assert node.running.p50 >= 0.02
         assert node.awaiting.total == 0
         assert node.longest_step == 0
