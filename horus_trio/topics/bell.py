@@ -56,7 +56,9 @@ class Bell:
         self._armed = False
         queue = self._queue
         for _ in range(len(queue)):  # bounded: a flood must not hold the loop
-            queue.popleft()._answer()
+            ringer = queue.popleft()
+            if ringer._bell is self:  # or who has rung has nobody waiting in this run any more
+                ringer._answer()
         if queue and not self._armed:
             self._armed = True
             self._token.run_sync_soon(self._drain)

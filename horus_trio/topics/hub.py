@@ -3,8 +3,8 @@
 A publish is one instant: under the hub's lock it gets its number and enters every subscription, or
 none. Whom to wake is decided under the lock; waking happens after it.
 
-`Hub.send` takes and releases the lock by two calls: a ``with`` costs twice as much, which is a tenth
-of a `send` and its receive. Who is interrupted in between, even by a signal, lets go all the same.
+Publishing takes and releases the lock by two calls: a ``with`` costs twice as much, and that is a
+tenth of a `send`. Who is interrupted in between, even by a signal, lets go all the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import outcome
 import trio
@@ -81,12 +81,13 @@ class Hub(Generic[T]):
         self._published = 0
         self._subscriptions: tuple[Subscription[T], ...] = ()
         self._blocking: tuple[Subscription[T], ...] = ()
-        self._listening: dict[Subscription[T], None] = {}  # those that somebody waits at
+        self._listening: dict[Subscription[T], None] = {}  # that wait to be rung for
         self._senders: collections.OrderedDict[_Sender[T], None] = collections.OrderedDict()
         self._closed = False
         self._instants = Instants(None)
         self._stamp = self._instants.stamp
-        self._latest: tuple[T, float] | None = None  # the message and its stamp
+        self._latest: T | None = None
+        self._latest_at: float | None = None  # its stamp; None: there is none
         self._latest_from: Fence | None = None
         self._met: set[Fence] = set()  # that of `_latest_from` is one of them
         # Called under the lock with each message before it is published.
@@ -119,7 +120,10 @@ class Hub(Generic[T]):
         """
         if self.message_type is not None:
             self._check_type(data)
-        fence = current_fence.get()
+        return self.publish(data, current_fence.get())
+
+    def publish(self, data: T, fence: Fence | None = None) -> int:
+        """`send` without asking for the type: under `fence`, or the engine's own messages."""
         lock = self._lock
         try:
             lock.acquire()
@@ -129,8 +133,24 @@ class Hub(Generic[T]):
                 if fence.closed:
                     fence.refuse()
                 self._latest_from = fence
-            taken = self._publish(data)
-            ringers = tuple(self._listening) if self._listening else ()
+            # From here on it is `_publish`; calling that would be a sixth of a send.
+            if self._closed:
+                raise self._closed_error()
+            if self._inspect is not None:
+                self._inspect(data)
+            self._published += 1
+            self._latest = data
+            self._latest_at = self._stamp()
+            taken = len(self._subscriptions)
+            for subscription in self._subscriptions:
+                buffer = subscription._buffer
+                if len(buffer) < subscription._capacity or subscription._makes_room():
+                    buffer.append(data)
+                else:
+                    taken -= 1
+            ringers = self._listening
+            if ringers:
+                self._listening = {}  # each is rung for once, until it has answered
         except BaseException:
             with contextlib.suppress(RuntimeError):  # if interrupted while waiting for the lock
                 lock.release()
@@ -138,14 +158,6 @@ class Hub(Generic[T]):
         lock.release()
         if ringers:
             ring(ringers)
-        return taken
-
-    def publish(self, data: T) -> int:
-        """`send` without asking for the type or the fence: the engine's own messages."""
-        with self._lock:
-            taken = self._publish(data)
-            ringers = tuple(self._listening)
-        ring(ringers)
         return taken
 
     @property
@@ -218,11 +230,10 @@ class Hub(Generic[T]):
             )
         with self._lock:
             self._refuse_if_closed()
-            latched = self._latest if self.latch else None
-            joined = self._published - (latched is not None)
-            subscription = Subscription(self, capacity, overflow, joined)
-            if latched is not None:
-                subscription._offer(latched[0])
+            latched = self.latch and self._latest_at is not None
+            subscription = Subscription(self, capacity, overflow, self._published - latched)
+            if latched:
+                subscription._offer(cast(T, self._latest))
             self._subscriptions = (*self._subscriptions, subscription)
             if overflow is Overflow.BLOCK:
                 self._blocking = (*self._blocking, subscription)
@@ -248,8 +259,9 @@ class Hub(Generic[T]):
     def latest(self) -> tuple[T, float] | None:
         """The latest message and its instant (seconds, NaN outside a run), or None; any thread."""
         with self._lock:
-            latest = self._latest
-            return None if latest is None else (latest[0], self._instants.instant(latest[1]))
+            if self._latest_at is None:
+                return None
+            return cast(T, self._latest), self._instants.instant(self._latest_at)
 
     @property
     def last_sender(self) -> str | None:
@@ -277,12 +289,14 @@ class Hub(Generic[T]):
         ring(ringers)
 
     def keep_time(self, instants: Instants) -> None:
-        """A run begins or ends; the latest message is forgotten, or, latched, counts as sent now."""
+        """A run begins or ends: the latest message is forgotten; a latched one is sent now."""
         with self._lock:
             self._instants = instants
             self._stamp = instants.stamp
-            latest = self._latest if self.latch else None
-            self._latest = None if latest is None else (latest[0], self._stamp())
+            if not self.latch:
+                self._latest = self._latest_at = None
+            elif self._latest_at is not None:
+                self._latest_at = self._stamp()
 
     # Under the lock
 
@@ -292,16 +306,9 @@ class Hub(Generic[T]):
         if self._inspect is not None:
             self._inspect(data)
         self._published += 1
-        self._latest = data, self._stamp()
-        taken = len(self._subscriptions)
-        for subscription in self._subscriptions:
-            # `Subscription._offer`, without the call: it is most of what a subscription costs.
-            buffer = subscription._buffer
-            if len(buffer) < subscription._capacity or subscription._makes_room():
-                buffer.append(data)
-            else:
-                taken -= 1
-        return taken
+        self._latest = data
+        self._latest_at = self._stamp()
+        return sum([subscription._offer(data) for subscription in self._subscriptions])
 
     def _admit(self) -> list[Ringer]:
         """Publish for the senders whose turn has come; returns whom to ring for."""
@@ -314,6 +321,7 @@ class Hub(Generic[T]):
                 sender.result = outcome.Value(self._publish(sender.data))
                 self._latest_from = sender.fence
                 ringers.extend(self._listening)
+                self._listening = {}
             ringers.append(sender)
         return ringers
 
@@ -332,8 +340,8 @@ class Hub(Generic[T]):
 
     def _check_unchanged(self, data: T) -> None:
         before, self._fingerprint = self._fingerprint, _fingerprint(data)
-        if self._latest is not None and before:
-            latest = self._latest[0]
+        if self._latest_at is not None and before:
+            latest = self._latest
             now = self._fingerprint if latest is data else _fingerprint(latest)
             if now != before:
                 raise MessageChanged(

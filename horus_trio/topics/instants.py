@@ -6,6 +6,7 @@ leaves the addition, and a call of Python code in each send, to the few who look
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +28,8 @@ class Instants:
     __slots__ = ("_offset", "stamp")
 
     def __init__(self, clock: Callable[[], float] | None) -> None:
-        self.stamp: Callable[[], float] = _never if clock is None else clock
+        never = itertools.repeat(math.nan).__next__
+        self.stamp: Callable[[], float] = never if clock is None else clock
         self._offset = 0.0
         owner = getattr(clock, "__self__", None)
         if isinstance(owner, trio.abc.Clock) and is_real_time(owner):
@@ -39,7 +41,3 @@ class Instants:
     def instant(self, stamp: float) -> float:
         """When a stamp was made, in seconds on the run's clock."""
         return self._offset + stamp
-
-
-def _never() -> float:
-    return math.nan

@@ -257,9 +257,12 @@ class _TaskWaiter:
     def __init__(self) -> None:
         self._bell: Bell = current_bell()
         self._task: trio.lowlevel.Task | None = None
+        self._woken = False
 
     def wake(self) -> None:
-        self._bell.ring(self)
+        if not self._woken:  # once is enough: who is woken looks itself
+            self._woken = True
+            self._bell.ring(self)
 
     def _answer(self) -> None:
         task, self._task = self._task, None

@@ -257,10 +257,12 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         if self._hub._senders:
             self._hub._let_in()
 
-    def _offer(self, data: T) -> None:
-        """Take or drop one message, outside a publish; the lock is held."""
+    def _offer(self, data: T) -> bool:
+        """Take or drop one message; the lock is held."""
         if len(self._buffer) < self._capacity or self._makes_room():
             self._buffer.append(data)
+            return True
+        return False
 
     def _makes_room(self) -> bool:
         """Drop one message, as the buffer was full just now; the lock is held.
@@ -314,27 +316,38 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
     def _answer(self) -> None:
         """On the loop: hand messages to the tasks that wait, and tell the engine of arrivals."""
         arrived = 0
-        with self._lock:
-            tasks, buffer = self._tasks, self._buffer
-            while tasks:
-                if not buffer or self._closed:
-                    break
-                self._received += 1
-                value = buffer.popleft()
-                task = next(iter(tasks))
-                del tasks[task]
-                trio.lowlevel.reschedule(task, outcome.Value(value))
-            if tasks and (refusal := self._refusal()) is not None:
-                for task in tasks:
-                    trio.lowlevel.reschedule(task, outcome.Error(refusal))
-                tasks.clear()
-            on_arrival = self._on_arrival
-            if on_arrival is not None:
-                heard, self._heard = self._heard, self._arrived()
-                arrived = self._heard - heard
-            elif not tasks:
-                self._stop_listening()
+        self._hand_out()
+        tasks, on_arrival = self._tasks, self._on_arrival
+        if not tasks and on_arrival is None:
+            self._bell = None
+        else:
+            with self._lock:
+                self._hand_out()  # what has come since
+                if tasks and (refusal := self._refusal()) is not None:
+                    for task in tasks:
+                        trio.lowlevel.reschedule(task, outcome.Error(refusal))
+                    tasks.clear()
+                if on_arrival is not None:
+                    heard, self._heard = self._heard, self._arrived()
+                    arrived = self._heard - heard
+                if (tasks or on_arrival is not None) and not self._closed:
+                    self._hub._listening[self] = None  # again
+                else:
+                    self._bell = None
         if self._hub._senders:
             self._hub._let_in()
         if arrived and on_arrival is not None:
             on_arrival(arrived)
+
+    def _hand_out(self) -> None:
+        """On the loop, where tasks come and go: one message each, first come, first served."""
+        tasks = self._tasks
+        while tasks:
+            buffer = self._buffer
+            if not buffer or self._closed:
+                break
+            self._received += 1
+            value = buffer.popleft()
+            task = next(iter(tasks))
+            del tasks[task]
+            trio.lowlevel.reschedule(task, outcome.Value(value))
