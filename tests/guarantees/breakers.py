@@ -415,6 +415,13 @@ BREAKERS = [
     ),
     Breaker(
         promise="G9",
+        breaks="a reader is interrupted between counting and taking",
+        search="        self._received += 1  # no call between the look and the take\n",
+        replace="        self._received += 1\n        len([*range(1000)])\n",
+        tests="concurrent or threads_and_tasks",
+    ),
+    Breaker(
+        promise="G9",
         breaks="who came last is served first",
         search="            sender, _ = self._senders.popitem(last=False)\n",
         replace="            sender, _ = self._senders.popitem(last=True)\n",
