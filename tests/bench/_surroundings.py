@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import inspect
 import os
 import platform
 import subprocess
@@ -26,6 +27,7 @@ class Surroundings:
     """What a program was run with.
 
     Attributes:
+        about: What the program says of itself.
         machine: Processor, cores, memory in GiB, kernel, load average when the program began.
         versions: Of CPython and of packages, by name.
         date: When it began, UTC, to the minute.
@@ -33,6 +35,7 @@ class Surroundings:
         command: That does it again.
     """
 
+    about: str
     machine: str
     versions: dict[str, str]
     date: str
@@ -49,6 +52,7 @@ def look_around() -> Surroundings:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = " ".join(f"{average:.2f}" for average in os.getloadavg())
     return Surroundings(
+        about=inspect.cleandoc(sys.modules["__main__"].__doc__ or ""),
         machine=f"{_processor()}, {os.cpu_count()} cores, {memory:.1f} GiB, "
         f"{platform.system()} {platform.release()} {platform.machine()}, load average {load}",
         versions=_versions(),

@@ -145,6 +145,11 @@ class Table:
         return cls(**{**found, "rows": tuple(rows)})
 
 
+def in_digits(figure: float) -> str:
+    """A figure with three digits, or all those before the point."""
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
 def _without_defaults(value: Any) -> Json:
     return {
         field.name: getattr(value, field.name)
