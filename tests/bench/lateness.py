@@ -70,7 +70,7 @@ def on_a_quiet_process(title: str, job: Job, at_most: float) -> None:
 
 
 def beside_a_busy_thread() -> None:
-    """A pure-Python thread gives the interpreter back when it is told to: once a switch interval."""
+    """A pure-Python thread gives the interpreter back when asked: after a switch interval."""
     job = Job(rate=100.0, seconds=1.5 * SECONDS)
     with busy_thread():
         runs = gather(
