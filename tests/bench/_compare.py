@@ -35,7 +35,9 @@ __all__ = [
     "counts",
     "curve",
     "percentile",
+    "measure",
     "print_machine",
+    "show_progress",
 ]
 
 RECORD = "BENCH_RECORD"
@@ -199,12 +201,12 @@ def measure(
         for name, program in programs.items():
             if name in reasons:
                 continue
-            _show_progress(f"{title}: {repetition + 1}/{repetitions} {name}")
+            show_progress(f"{title}: {repetition + 1}/{repetitions} {name}")
             try:
                 figures[name].append(program())
             except NotMeasured as reason:
                 reasons[name] = str(reason)
-    _show_progress("")
+    show_progress("")
     return [
         Row(
             name=name,
@@ -228,7 +230,7 @@ def _figures_of(row: Row) -> str:
     ).rstrip()
 
 
-def _show_progress(text: str) -> None:
+def show_progress(text: str) -> None:
     """A line that the next one replaces, on a terminal; nothing in a log."""
     if sys.stderr.isatty():
         text = f"{time.monotonic() - _BEGAN:4.0f} s  {text}" if text else ""

@@ -101,7 +101,6 @@ def _spoken(row: Row) -> str:
 
 
 def _draw_bars(sheet: Sheet, table: Table) -> float:
-    sheet.text("small", 18, 46, f"ratio to {table.base}; median in {table.unit} at the right")
     base = next(row for row in table.rows if row.name == table.base)
     spreads = {row.name: _ratios(row, base) for row in table.rows}
     shown = [1.0, *(ratio for spread in spreads.values() for ratio in spread)]
@@ -109,6 +108,9 @@ def _draw_bars(sheet: Sheet, table: Table) -> float:
         if row.target is not None and row.figures:
             shown += [b for b in (row.target.at_most, row.target.at_least) if b is not None]
     axis = _axis(shown, LEFT, RIGHT, from_zero=True)
+    scale = " (logarithmic)" if axis.logarithmic else ""
+    caption = f"ratio to {table.base}{scale}; median in {table.unit} at the right"
+    sheet.text("small", 18, 46, caption)
     bottom = TOP + LANE * len(table.rows)
     for value in axis.marks:
         sheet.line("grid", axis(value), TOP - 4, axis(value), bottom)

@@ -58,8 +58,14 @@ def look_around() -> Surroundings:
         versions=_versions(),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         commit=_commit(),
-        command=f"nox -s bench -- {Path(sys.argv[0]).stem}",
+        command=f"{_glimpse()}nox -s bench -- {Path(sys.argv[0]).stem}",
     )
+
+
+def _glimpse() -> str:
+    """What tells that these are figures of a glimpse, which mean nothing."""
+    quick = os.environ.get("BENCH_QUICK", "")
+    return f"BENCH_QUICK={quick} " if quick else ""
 
 
 def _processor() -> str:
