@@ -86,7 +86,7 @@ RIVALS = {"rival_horus": ("horus", "HORUS_PYTHON"), "rival_dora": ("dora", "DORA
 
 
 def install_rival(session: nox.Session, group: str) -> None:
-    """Install a rival; where that fails, what it would be compared with is measured all the same."""
+    """Install a rival; where that fails, all the others are measured all the same."""
     requirements = nox.project.dependency_groups(PROJECT, group)
     session.install("--quiet", *requirements, success_codes=[0, 1])
 

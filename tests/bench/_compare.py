@@ -34,8 +34,8 @@ __all__ = [
     "compare",
     "counts",
     "curve",
-    "percentile",
     "measure",
+    "percentile",
     "print_machine",
     "show_progress",
 ]

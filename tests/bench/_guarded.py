@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import _fleet
-import _message
 import async_tick
 import def_tick
 import floor
+import topics
 from _child import run_child
 from _compare import NotMeasured
 from _jobs import Hand, Job, by_horus_trio, by_trio
@@ -84,7 +84,9 @@ GUARDED = {
     "def tick, own thread / to_thread.run_sync": Pair(
         ours=functools.partial(def_tick.cost, "own"), base=def_tick.bare, repetitions=9
     ),
-    "send and recv / bare channel": Pair(ours=_message.cost, base=_message.bare, repetitions=9),
+    "send and recv / bare channel": Pair(
+        ours=topics.node_pair, base=topics.bare_pair, repetitions=15
+    ),
     "start and stop of 200 nodes / nursery": Pair(
         ours=functools.partial(_fleet.start_and_stop, 200),
         base=functools.partial(_fleet.bare_start_and_stop, 200),
