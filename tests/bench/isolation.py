@@ -169,7 +169,12 @@ def mixed_threads(_: Job, late: Late) -> None:
         load.over.set()
 
     blocks = functools.partial(repeat, 10, functools.partial(time.sleep, BLOCKS_FOR))
-    work = [*[blocks] * BLOCKED, functools.partial(repeat, 100, fail), load.hang, load.flooding]
+    work: list[Callable[[], object]] = [
+        *[blocks] * BLOCKED,
+        functools.partial(repeat, 100, fail),
+        load.hang,
+        load.flooding,
+    ]
     threads = [threading.Thread(target=target) for target in (*work, control)]
     for thread in threads:
         thread.start()
