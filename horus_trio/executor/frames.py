@@ -6,14 +6,20 @@ read here may be a moment old, and a task that ends meanwhile just has no more f
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import operator
 import os
+import sys
 import sysconfig
+from collections import deque
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 import trio
 
-__all__ = ["frames_of", "is_engines", "only_measures", "place_of"]
+__all__ = ["frames_of", "frames_of_thread", "is_engines", "only_measures", "place_of"]
 
 
 def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
@@ -40,6 +46,26 @@ def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
             yield frame, frame.f_lineno
             last = frame
             awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
+    """The frames of a thread with their lines, from the innermost on; any thread.
+
+    Empty if there is no such thread.
+    """
+    # The interpreter must not switch threads half-way: a thread that runs on while its frames are
+    # walked along hands out frames that are freed already, and CPython 3.11 crashes on them. It
+    # switches between the byte codes of Python, so this walk has none: it is one call of `extend`,
+    # and everything that it draws from is C.
+    start: Iterator[Any] = map(
+        operator.itemgetter(thread), itertools.starmap(sys._current_frames, [()])
+    )
+    walk = itertools.accumulate(itertools.chain(start, itertools.repeat("f_back")), getattr)
+    frames, again = itertools.tee(walk)
+    found: deque[tuple[FrameType, int]] = deque()
+    with contextlib.suppress(KeyError, AttributeError):  # no such thread; past the outermost
+        found.extend(zip(frames, map(operator.attrgetter("f_lineno"), again), strict=False))
+    return list(found)
 
 
 def is_engines(frame: FrameType) -> bool:
