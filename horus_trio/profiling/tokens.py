@@ -6,10 +6,11 @@ only, so each change is an event with an instant, and the figures are exact: not
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable
 
 import trio
+
+from .blocks import Blocks
 
 __all__ = ["MeteredLimiter"]
 
@@ -21,16 +22,14 @@ class MeteredLimiter:
         limiter: The real one; others may take tokens of it, too.
         clock: The run's clock, in seconds.
         keep: Changes that are kept, the latest ones.
-
-    Attributes:
-        changes: Instant, tokens taken, calls waiting.
     """
 
     def __init__(
         self, limiter: trio.CapacityLimiter, clock: Callable[[], float], keep: int
     ) -> None:
         self.limiter: trio.CapacityLimiter = limiter
-        self.changes: collections.deque[tuple[float, int, int]] = collections.deque(maxlen=keep)
+        self._changes = Blocks(3, keep)
+        self._keep = keep
         self._clock = clock
         self._at = clock()
         self._taken = limiter.borrowed_tokens
@@ -88,6 +87,11 @@ class MeteredLimiter:
             self._full_seconds + (span if self._is_full else 0.0),
         )
 
+    def changes(self) -> list[tuple[float, int, int]]:
+        """Instant, tokens taken and calls waiting of the latest changes; any thread."""
+        records = list(self._changes.records())[-self._keep :]
+        return [(at, int(taken), int(waiting)) for at, taken, waiting in records]
+
     @property
     def _is_full(self) -> bool:
         return self._taken >= self.limiter.total_tokens
@@ -96,5 +100,10 @@ class MeteredLimiter:
         now = self._clock()
         self._taken_seconds, self._waiting_seconds, self._full_seconds = self.seconds(now)
         self._at = now
-        self._taken, self._waited = self.limiter.borrowed_tokens, self._waiting
-        self.changes.append((now, self._taken, self._waiting))
+        taken = self._taken = self.limiter.borrowed_tokens
+        waiting = self._waited = self._waiting
+        changes = self._changes
+        if changes.at == changes.size:
+            changes.turn()
+        changes.pack(changes.block, changes.at, now, taken, waiting)
+        changes.at += changes.record

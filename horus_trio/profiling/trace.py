@@ -88,7 +88,7 @@ class _Events:
 
     def of_tokens(self, tokens: MeteredLimiter) -> Iterator[Event]:
         """The counter of the pool."""
-        for at, taken, waiting in tokens.changes.copy():
+        for at, taken, waiting in tokens.changes():
             yield {
                 "name": "pool",
                 "ph": "C",
