@@ -11,7 +11,7 @@ from .executor import (
     numbered_name,
     open_executor,
 )
-from .frames import frames_of, frames_of_thread, is_engines, place_of
+from .frames import frames_of, frames_of_thread, is_engines, only_measures, place_of
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
 from .process import check_process
@@ -42,6 +42,7 @@ __all__ = [
     "frames_of_thread",
     "is_engines",
     "numbered_name",
+    "only_measures",
     "open_executor",
     "owner_of",
     "place_of",

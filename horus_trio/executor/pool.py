@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import trio
 
 from ..timer import Timer
-from .frames import frames_of_thread
+from .frames import frames_of_thread, only_measures
 from .threads import ThreadCall, WorkerThread
 
 __all__ = ["AbandonedThread", "BlockingPool", "PoolStatistics", "stack_of"]
@@ -168,6 +168,6 @@ def stack_of(thread: int | None) -> str:
         traceback.format_list(
             traceback.FrameSummary(code.co_filename, line, code.co_name)
             for code, line in reversed(codes)
-            if "/outcome/" not in code.co_filename
+            if "/outcome/" not in code.co_filename and not only_measures(code.co_filename)
         )
     )

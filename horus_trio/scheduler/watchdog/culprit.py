@@ -11,7 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from ...executor import TASK_ADVICE, Owner, frames_of_thread, is_engines, owner_of, place_of
+from ...executor import (
+    TASK_ADVICE,
+    Owner,
+    frames_of_thread,
+    is_engines,
+    only_measures,
+    owner_of,
+    place_of,
+)
 
 __all__ = ["Culprit", "text_of", "who_runs"]
 
@@ -55,7 +63,7 @@ def who_runs(thread: int) -> Culprit | None:
         if owner is not None:
             frames = frames[: max(depth, 1)]
             break
-    stack = frames[::-1]
+    stack = [(f, line) for f, line in reversed(frames) if not only_measures(f.f_code.co_filename)]
     if owner is None:
         owner = Owner(node=None, what="code of no node", advice=TASK_ADVICE)
     return Culprit(
