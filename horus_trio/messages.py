@@ -131,8 +131,9 @@ class Fence:
         self.closed: bool = False
         self.expired: bool = False
         self._lock = threading.Lock()
-        self._guards: weakref.WeakSet[threading.Lock | threading.RLock] = weakref.WeakSet()
-        self._wakers: set[Callable[[], None]] = set()
+        # Made when they are needed: most nodes do without, and there may be very many.
+        self._guards: weakref.WeakSet[threading.Lock | threading.RLock] | None = None
+        self._wakers: set[Callable[[], None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Fence of {self.owner!r}, {'closed' if self.closed else 'open'}>"
@@ -141,12 +142,12 @@ class Fence:
         """Refuse every later send in this context, and wake those who wait in it."""
         with self._lock:
             self.expired = self.closed = True
-            wakers, self._wakers = self._wakers, set()
-            guards = list(self._guards)
+            wakers, self._wakers = self._wakers, None
+            guards = list(self._guards or ())
         for guard in guards:
             with guard:
                 pass  # who looked before is through
-        for wake in wakers:
+        for wake in wakers or ():
             wake()
 
     def shut(self) -> None:
@@ -173,6 +174,8 @@ class Fence:
         It keeps in `met` the fences that know of its lock, and is rid of the closed ones here.
         """
         with self._lock:
+            if self._guards is None:
+                self._guards = weakref.WeakSet()
             self._guards.add(lock)
         met.difference_update([fence for fence in met if fence.closed])
         met.add(self)
@@ -181,6 +184,8 @@ class Fence:
         """Have `wake` called at closing, or at once if that has happened; any thread."""
         with self._lock:
             if not self.closed:
+                if self._wakers is None:
+                    self._wakers = set()
                 self._wakers.add(wake)
                 return
         wake()
@@ -188,7 +193,8 @@ class Fence:
     def forget(self, wake: Callable[[], None]) -> None:
         """Undo `on_close`."""
         with self._lock:
-            self._wakers.discard(wake)
+            if self._wakers is not None:
+                self._wakers.discard(wake)
 
 
 current_fence: contextvars.ContextVar[Fence | None] = contextvars.ContextVar(

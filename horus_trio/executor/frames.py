@@ -33,21 +33,6 @@ def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
         yield frame, line
 
 
-def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
-    """What the task awaits; and what a profiler resumes by hand instead of awaiting it."""
-    last: FrameType | None = None
-    for frame, line in task.iter_await_frames():
-        yield frame, line
-        last = frame
-    while last is not None and only_measures(last.f_code.co_filename):
-        awaited, last = last.f_locals.get("coroutine"), None
-        while awaited is not None:
-            frame = getattr(awaited, "cr_frame", None) or awaited.gi_frame
-            yield frame, frame.f_lineno
-            last = frame
-            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-
-
 def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
     """The frames of a thread with their lines, from the innermost on; any thread.
 
@@ -66,6 +51,21 @@ def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
     with contextlib.suppress(KeyError, AttributeError):  # no such thread; past the outermost
         found.extend(zip(frames, map(operator.attrgetter("f_lineno"), again), strict=False))
     return list(found)
+
+
+def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
+    """What the task awaits; and what a profiler resumes by hand instead of awaiting it."""
+    last: FrameType | None = None
+    for frame, line in task.iter_await_frames():
+        yield frame, line
+        last = frame
+    while last is not None and only_measures(last.f_code.co_filename):
+        awaited, last = last.f_locals.get("coroutine"), None
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None) or awaited.gi_frame
+            yield frame, frame.f_lineno
+            last = frame
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
 def is_engines(frame: FrameType) -> bool:

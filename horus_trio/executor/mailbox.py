@@ -37,7 +37,6 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_catch_up",
         "_due",
         "_ledger",
         "_overrun",
@@ -65,8 +64,7 @@ class Mailbox:
         self.end_turn: Callable[[], None] | None = None
         self._ledger = ledger
         self._overrun = overrun
-        self._catch_up = catch_up
-        self._owed: collections.deque[float] = collections.deque()
+        self._owed: collections.deque[float] | None = collections.deque() if catch_up else None
         self._serving = False
         self._queued = False
         self._due = False
@@ -90,7 +88,7 @@ class Mailbox:
             self._enqueue(scheduled)
             return True
         if self._serving:
-            if self._catch_up:
+            if self._owed is not None:
                 self._owed.append(scheduled)
             else:
                 self._miss(1)
@@ -106,7 +104,7 @@ class Mailbox:
             points: The latest of them, at most `CATCH_UP_BOUND`.
             earlier: How many there were before those.
         """
-        if self._catch_up and self._serving:
+        if self._owed is not None and self._serving:
             room = CATCH_UP_BOUND - len(self._owed)
             kept = points[max(0, len(points) - room) :]
             earlier += len(points) - len(kept)

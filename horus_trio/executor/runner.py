@@ -58,6 +58,42 @@ class NodeRunner:
         rebuild: Makes a fresh instance and finds its hooks, or None: the same instance again.
     """
 
+    __slots__ = (
+        "_background_error",
+        "_clock",
+        "_gate",
+        "_grace",
+        "_hooks",
+        "_inputs",
+        "_judge",
+        "_late_init",
+        "_life",
+        "_misses",
+        "_process",
+        "_rebuild",
+        "_started",
+        "_state",
+        "_tasks",
+        "_ticker",
+        "_turnstile",
+        "_worker",
+        "done",
+        "executor",
+        "fatal",
+        "init_error",
+        "ledger",
+        "mailbox",
+        "name",
+        "node",
+        "options",
+        "phase",
+        "safe_state",
+        "seat",
+        "settled",
+        "shutdown_while_busy",
+        "task",
+    )
+
     def __init__(
         self,
         executor: AsyncIOExecutor,

@@ -143,14 +143,14 @@ BREAKERS = [
     Breaker(
         promise="G4",
         breaks="who waits in a link is not woken",
-        search="        for wake in wakers:\n            wake()\n",
-        replace="        for wake in wakers:\n            pass\n",
+        search="        for wake in wakers or ():\n            wake()\n",
+        replace="        for wake in wakers or ():\n            pass\n",
         tests="is_woken",
     ),
     Breaker(
         promise="G4",
         breaks="a send and the abandonment overlap",
-        search="            guards = list(self._guards)\n",
+        search="            guards = list(self._guards or ())\n",
         replace="            guards: list[threading.Lock] = []\n",
         tests="under_way",
     ),

@@ -63,7 +63,7 @@ def who_runs(thread: int) -> Culprit | None:
         if owner is not None:
             frames = frames[: max(depth, 1)]
             break
-    stack = [(f, line) for f, line in frames[::-1] if not only_measures(f.f_code.co_filename)]
+    stack = [(f, line) for f, line in reversed(frames) if not only_measures(f.f_code.co_filename)]
     if owner is None:
         owner = Owner(node=None, what="code of no node", advice=TASK_ADVICE)
     return Culprit(
