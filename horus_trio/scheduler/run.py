@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 import math
 import random
-import sys
 import threading
 import time
 import traceback
@@ -23,6 +22,7 @@ from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
 from .conductor import Conductor
+from .interpreter import Collector, switch_interval
 from .member import Member
 from .metronome import Metronome, late_phase, spread_phases
 from .report import NodeFailure, RunReport, SchedulerStatistics, advice
@@ -144,7 +144,8 @@ class Run:
         dice = random.Random(0).random if self._conductor else random.random
         with (
             LogThread() as log_thread,
-            _switch_interval(scheduler.settings.switch_interval),
+            switch_interval(scheduler.settings.switch_interval),
+            Collector() as collector,
             SignalWatch(
                 scheduler.settings.signals and staging is None,
                 stop=self.stop,
@@ -182,7 +183,8 @@ class Run:
                             if staging is None and is_real_time():
                                 lookout = self._look_out(executor, signals)
                                 self._lookout = watches.enter_context(lookout)
-                            await self._start(executor)
+                            await self._start(executor, collector)
+                            collector.freeze()
                             task_status.started()
                             self._begin(executor, duration)
                             if self._lookout is not None:
@@ -205,7 +207,7 @@ class Run:
             )
         return problem
 
-    async def _start(self, executor: AsyncIOExecutor) -> None:
+    async def _start(self, executor: AsyncIOExecutor, collector: Collector) -> None:
         members = list(self.scheduler._members.values())
         self._warnings += check_wiring({m.name: m.options for m in members})
         if not members:
@@ -213,12 +215,14 @@ class Run:
         for text in self._warnings:
             executor.log.warning("%s", text)
         # Every declared topic is joined before any init, which may publish.
-        runners = [self._seat(executor, member) for member in members]
+        with collector.building():
+            runners = [self._seat(executor, member) for member in members]
         runners.sort(key=lambda r: r.options.order)
         for _, group in itertools.groupby(runners, key=lambda r: r.options.order):
             started = list(group)
-            for runner in started:
-                runner.start()
+            with collector.building():
+                for runner in started:
+                    runner.start()
             for runner in started:
                 await runner.settled.wait()
 
@@ -444,20 +448,3 @@ def _leaves(error: BaseException) -> Iterator[Exception]:
 
 def _summary(error: BaseException | None) -> str:
     return "" if error is None else f"{type(error).__name__}: {error}"
-
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds: a busy Python thread would otherwise hold the loop up for 5 ms at a time."""
-
-
-@contextlib.contextmanager
-def _switch_interval(seconds: float | None) -> Iterator[None]:
-    earlier = sys.getswitchinterval()
-    sys.setswitchinterval(min(earlier, SWITCH_INTERVAL) if seconds is None else seconds)
-    ours = sys.getswitchinterval()
-    try:
-        yield
-    finally:
-        # Runs may overlap and end in any order: the last one must not put back another's.
-        if sys.getswitchinterval() == ours:
-            sys.setswitchinterval(earlier)
