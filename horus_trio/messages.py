@@ -126,7 +126,7 @@ class Fence:
         self.lock: threading.Lock = threading.Lock()
         self.closed: bool = False
         self.expired: bool = False
-        self._wakers: set[Callable[[], None]] = set()
+        self._wakers: set[Callable[[], None]] | None = None  # few ever wait
 
     def __repr__(self) -> str:
         return f"<Fence of {self.owner!r}, {'closed' if self.closed else 'open'}>"
@@ -135,8 +135,8 @@ class Fence:
         """Refuse every later send in this context, and wake those who wait in it."""
         with self.lock:
             self.expired = self.closed = True
-            wakers, self._wakers = self._wakers, set()
-        for wake in wakers:
+            wakers, self._wakers = self._wakers, None
+        for wake in wakers or ():
             wake()
 
     def shut(self) -> None:
@@ -161,6 +161,8 @@ class Fence:
         """Have `wake` called at closing, or at once if that has happened; any thread."""
         with self.lock:
             if not self.closed:
+                if self._wakers is None:
+                    self._wakers = set()
                 self._wakers.add(wake)
                 return
         wake()
@@ -168,7 +170,8 @@ class Fence:
     def forget(self, wake: Callable[[], None]) -> None:
         """Undo `on_close`."""
         with self.lock:
-            self._wakers.discard(wake)
+            if self._wakers is not None:
+                self._wakers.discard(wake)
 
 
 current_fence: contextvars.ContextVar[Fence | None] = contextvars.ContextVar(

@@ -22,6 +22,8 @@ class BackgroundTasks:
         failed: Called with what one of them raised.
     """
 
+    __slots__ = ("_failed", "_fence", "_idle", "_name", "_scopes", "_start")
+
     def __init__(
         self,
         name: str,
@@ -31,15 +33,17 @@ class BackgroundTasks:
         self._name = name
         self._start = start
         self._failed = failed
-        self._fence = Fence(name)
+        self._fence: Fence | None = None
         self._scopes: dict[trio.CancelScope, None] = {}
-        self._idle = trio.Event()
+        self._idle: trio.Event | None = None
 
     def start(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start one; on the loop."""
         scope = trio.CancelScope(shield=True)
         self._scopes[scope] = None
-        self._start(self._run, scope, function, args)
+        if self._fence is None:
+            self._fence = Fence(self._name)
+        self._start(self._run, scope, self._fence, function, args)
 
     def cancel(self) -> None:
         """Cancel all of them."""
@@ -52,16 +56,18 @@ class BackgroundTasks:
             self._idle = trio.Event()
             self.cancel()
             await self._idle.wait()
-        self._fence.close()
-        self._fence = Fence(self._name)
+        if self._fence is not None:
+            self._fence.close()
+            self._fence = None
 
     async def _run(
         self,
         scope: trio.CancelScope,
+        fence: Fence,
         function: Callable[..., Awaitable[object]],
         args: tuple[Any, ...],
     ) -> None:
-        current_fence.set(self._fence)
+        current_fence.set(fence)
         try:
             with scope:
                 await function(*args)
@@ -71,5 +77,5 @@ class BackgroundTasks:
             self._failed(group)
         finally:
             del self._scopes[scope]
-            if not self._scopes:
+            if not self._scopes and self._idle is not None:
                 self._idle.set()

@@ -30,6 +30,7 @@ from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
 from .process import check_process
 from .runner import NodeRunner
+from .safe_state import SafeState
 from .safety import SafetyChain
 from .worker import FORCED_GRACE
 
@@ -91,6 +92,8 @@ class AsyncIOExecutor:
             limiter, max_abandoned, self.timer, self.clock, self.start_soon
         )
         self.safety: SafetyChain = SafetyChain(self.clock, self.log)
+        self.nothing_to_make_safe: SafeState = SafeState.of_nothing(self)
+        """Shared by the nodes that have no ``enter_safe_state`` and are not critical."""
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None

@@ -30,6 +30,18 @@ class Judge:
         failure: The error that was final, with a note that says where; or None.
     """
 
+    __slots__ = (
+        "_clock",
+        "_dice",
+        "_errors",
+        "_hooks",
+        "_ledger",
+        "_name",
+        "_policy",
+        "_state",
+        "failure",
+    )
+
     def __init__(
         self,
         name: str,

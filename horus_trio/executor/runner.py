@@ -7,7 +7,6 @@ failed in the background, or when its time to finish is over.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +57,42 @@ class NodeRunner:
         rebuild: Makes a fresh instance and finds its hooks, or None: the same instance again.
     """
 
+    __slots__ = (
+        "_background_error",
+        "_clock",
+        "_gate",
+        "_grace",
+        "_hooks",
+        "_inputs",
+        "_judge",
+        "_late_init",
+        "_life",
+        "_misses",
+        "_process",
+        "_rebuild",
+        "_started",
+        "_state",
+        "_tasks",
+        "_ticker",
+        "_turnstile",
+        "_worker",
+        "done",
+        "executor",
+        "fatal",
+        "init_error",
+        "ledger",
+        "mailbox",
+        "name",
+        "node",
+        "options",
+        "phase",
+        "safe_state",
+        "seat",
+        "settled",
+        "shutdown_while_busy",
+        "task",
+    )
+
     def __init__(
         self,
         executor: AsyncIOExecutor,
@@ -85,16 +120,11 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = self._misses = Misses(
-            name,
-            options.on_miss,
-            clock=executor.clock,
-            log=executor.log,
-            make_safe=lambda: self.safe_state.pass_through(),
-            stop=executor.request_stop,
-        )
+        misses = self._misses = self._act_on_misses()
         self.mailbox: Mailbox = Mailbox(
-            ledger, misses.overrun, catch_up=options.on_miss is Miss.CATCH_UP
+            ledger,
+            _nothing if misses is None else misses.overrun,
+            catch_up=options.on_miss is Miss.CATCH_UP,
         )
         self._hooks = hooks
         self._rebuild = rebuild
@@ -117,25 +147,14 @@ class NodeRunner:
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
         self._turnstile = Turnstile(
-            self.mailbox,
-            self.seat,
-            executor.timer,
-            executor.clock,
-            lambda: self._worker.stuck is not None,
+            self.mailbox, self.seat, executor.timer, executor.clock, self._worker
         )
         self._process: ProcessTicks | None = None
         if options.thread == "process":
             self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
-        self.safe_state: SafeState = SafeState(
-            executor,
-            name,
-            seconds=options.shutdown_timeout,
-            own=own,
-            ready=options.critical,
-            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
-            failed=lambda error: self._hook_failed("enter_safe_state", error),
-        )
+        self.safe_state: SafeState = executor.nothing_to_make_safe
         if options.critical:
+            self.safe_state = self._guard()
             executor.safety.join(self)
         self._ticker = Ticker(
             executor,
@@ -145,7 +164,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.late,
+            late=_nothing if misses is None else misses.late,
         )
         self._judge = Judge(
             name,
@@ -157,7 +176,7 @@ class NodeRunner:
         )
         self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
         self._background_error: BaseException | None = None
-        self._late_init = LateInit(name, executor.log, self.done.is_set)
+        self._late_init = LateInit(name, executor.log, self.done)
         self._inputs = Inputs(
             executor, name, options, self.seat, self.mailbox, self._observer_failed
         )
@@ -330,10 +349,14 @@ class NodeRunner:
         process = self._process
         with trio.CancelScope(shield=True):
             try:
-                async with contextlib.nullcontext() if process is None else process.open():
+                if process is None:
                     await self._supervise()
+                else:
+                    async with process.open():
+                        await self._supervise()
                 self._judge.close()
-                self._misses.close()
+                if self._misses is not None:
+                    self._misses.close()
             finally:
                 self._finish()
 
@@ -655,4 +678,35 @@ class NodeRunner:
         if self._process is not None:
             hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
-        self.safe_state.hook = self._hooks.enter_safe_state
+        hook = self._hooks.enter_safe_state
+        if hook is not None and self.safe_state is self.executor.nothing_to_make_safe:
+            self.safe_state = self._guard()
+        self.safe_state.hook = hook
+
+    def _guard(self) -> SafeState:
+        return SafeState(
+            self.executor,
+            self.name,
+            seconds=self.options.shutdown_timeout,
+            own=self._worker.own,
+            ready=self.options.critical,
+            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
+            failed=lambda error: self._hook_failed("enter_safe_state", error),
+        )
+
+    def _act_on_misses(self) -> Misses | None:
+        """What follows from a miss; None: nothing but what the ledger and the mailbox do."""
+        if self.options.on_miss in (Miss.SKIP, Miss.CATCH_UP):
+            return None
+        return Misses(
+            self.name,
+            self.options.on_miss,
+            clock=self.executor.clock,
+            log=self.executor.log,
+            make_safe=lambda: self.safe_state.pass_through(),
+            stop=self.executor.request_stop,
+        )
+
+
+def _nothing(*args: object) -> None:
+    """What follows from a miss that is only counted."""
