@@ -3,6 +3,7 @@
 Every session has an environment of its own under `.nox/` and uses the interpreter that runs nox.
 """
 
+import subprocess
 from pathlib import Path
 
 import nox
@@ -79,13 +80,57 @@ def docs(session: nox.Session) -> None:
     )
 
 
+# Rivals that have an environment of their own: what is imported to see whether a rival is there,
+# and the variable that tells the measuring programs its interpreter.
+RIVALS = {"rival_horus": ("horus", "HORUS_PYTHON"), "rival_dora": ("dora", "DORA_PYTHON")}
+
+
+def install_rival(session: nox.Session, group: str) -> None:
+    """Install a rival; where that fails, all the others are measured all the same."""
+    requirements = nox.project.dependency_groups(PROJECT, group)
+    session.install("--quiet", *requirements, success_codes=[0, 1])
+
+
 @nox.session
+def rival_horus(session: nox.Session) -> None:
+    """Make the environment of HORUS's own package, for `bench` and `guard`."""
+    install_rival(session, "rival-horus")
+
+
+@nox.session
+def rival_dora(session: nox.Session) -> None:
+    """Make the environment of dora-rs, for `bench`."""
+    install_rival(session, "rival-dora")
+
+
+def rivals(session: nox.Session, *names: str) -> dict[str, str]:
+    """The variables for those rivals whose environments have been made and hold them."""
+    found: dict[str, str] = {}
+    for name in names:
+        module, variable = RIVALS[name]
+        python = Path(session.virtualenv.location).resolve().with_name(name) / "bin" / "python"
+        look = [str(python), "-c", f"import {module}"]
+        if python.exists() and subprocess.run(look, check=False).returncode == 0:
+            found[variable] = str(python)
+        else:
+            session.warn(f"{name} cannot be measured: {module} is not there")
+    return found
+
+
+@nox.session(requires=["rival_horus", "rival_dora"])
 def bench(session: nox.Session) -> None:
-    """Run the measuring programs; `nox -s bench -- NAME …` runs only those."""
+    """Run the measuring programs and write docs/performance; `-- NAME …` runs only those."""
     install(session)
-    programs = sorted(path.stem for path in Path("tests/bench").glob("[!_]*.py"))
-    for name in session.posargs or programs:
-        session.run("python", f"tests/bench/{name}.py")
+    environment = rivals(session, "rival_horus", "rival_dora")
+    session.run("python", "tests/bench/_run.py", *session.posargs, env=environment)
+
+
+@nox.session(requires=["rival_horus"])
+def guard(session: nox.Session) -> None:
+    """Measure what must not become slower; `--record` takes the figures as the new baseline."""
+    install(session)
+    environment = rivals(session, "rival_horus")
+    session.run("python", "tests/bench/_guard.py", *session.posargs, env=environment)
 
 
 @nox.session

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import enum
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -111,7 +112,11 @@ class Fence:
     """The token a node's ticks run under; closed when a tick is abandoned.
 
     One fence serves tick after tick: a node has one tick at a time, so the fence is exchanged
-    only when it has been closed. `lock` is held while publishing and while closing.
+    only when it has been closed.
+
+    Who publishes looks at `closed` while it holds the lock of its topic, having told the fence of
+    that lock once (`meet`). Closing waits for the holder of each such lock, so a publish that
+    looked before is over when `close` returns.
 
     Attributes:
         owner: Name of the node, for messages.
@@ -119,23 +124,29 @@ class Fence:
         expired: Whether the code should return soon: closed, or the node was told to stop.
     """
 
-    __slots__ = ("_wakers", "closed", "expired", "lock", "owner")
+    __slots__ = ("_guards", "_lock", "_wakers", "closed", "expired", "owner")
 
     def __init__(self, owner: str) -> None:
         self.owner: str = owner
-        self.lock: threading.Lock = threading.Lock()
         self.closed: bool = False
         self.expired: bool = False
-        self._wakers: set[Callable[[], None]] | None = None  # few ever wait
+        self._lock = threading.Lock()
+        # None until needed: many nodes never send, and few ever wait.
+        self._guards: weakref.WeakSet[threading.Lock | threading.RLock] | None = None
+        self._wakers: set[Callable[[], None]] | None = None
 
     def __repr__(self) -> str:
         return f"<Fence of {self.owner!r}, {'closed' if self.closed else 'open'}>"
 
     def close(self) -> None:
         """Refuse every later send in this context, and wake those who wait in it."""
-        with self.lock:
+        with self._lock:
             self.expired = self.closed = True
             wakers, self._wakers = self._wakers, None
+            guards = list(self._guards or ())
+        for guard in guards:
+            with guard:
+                pass  # who looked before is through
         for wake in wakers or ():
             wake()
 
@@ -157,9 +168,21 @@ class Fence:
             "refused; return from the tick, or poll check_cancelled() to notice earlier"
         )
 
+    def meet(self, lock: threading.Lock | threading.RLock, met: set[Fence]) -> None:
+        """Have `close` wait for whoever holds `lock` at that moment; the caller holds it.
+
+        It keeps in `met` the fences that know of its lock, and is rid of the closed ones here.
+        """
+        with self._lock:
+            if self._guards is None:
+                self._guards = weakref.WeakSet()
+            self._guards.add(lock)
+        met.difference_update([fence for fence in met if fence.closed])
+        met.add(self)
+
     def on_close(self, wake: Callable[[], None]) -> None:
         """Have `wake` called at closing, or at once if that has happened; any thread."""
-        with self.lock:
+        with self._lock:
             if not self.closed:
                 if self._wakers is None:
                     self._wakers = set()
@@ -169,7 +192,7 @@ class Fence:
 
     def forget(self, wake: Callable[[], None]) -> None:
         """Undo `on_close`."""
-        with self.lock:
+        with self._lock:
             if self._wakers is not None:
                 self._wakers.discard(wake)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
 import math
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +21,7 @@ from trio.testing import wait_all_tasks_blocked
 import horus_trio as horus
 from horus_trio import Hub, Overflow, Pub, Sub, Subscription, Topics
 from horus_trio.messages import Fence, current_fence
+from horus_trio.topics.bell import current_bell
 
 
 def everything(subscription: Subscription[Any]) -> list[Any]:
@@ -740,6 +746,139 @@ def test_statistics_of_a_topic_sum_up_its_subscriptions() -> None:
         overflow=Overflow.DROP_OLDEST,
         tasks_waiting=0,
     )
+
+
+# What makes it fast must not make it wrong
+
+
+async def test_a_flood_from_a_thread_is_queued_once_until_it_is_answered() -> None:
+    hub = Hub[int]("imu")
+    subscription = hub.subscribe()
+    arrivals: list[int] = []
+    subscription.notify(arrivals.append)
+    queue = current_bell()._queue
+    in_thread(lambda: [hub.send(n) for n in range(1000)])
+    assert list(queue) == [subscription]
+    await wait_all_tasks_blocked()
+    assert arrivals == [1000]
+    in_thread(lambda: hub.send(1000))  # it is rung for again
+    await wait_all_tasks_blocked()
+    assert arrivals == [1000, 1]
+    subscription.notify(None)
+
+
+async def test_arrivals_are_counted_whatever_the_overflow_does_and_readers_take() -> None:
+    hub = Hub[int]("imu")
+    arrivals: dict[Overflow, list[int]] = {}
+    readers = {overflow: hub.subscribe(2, overflow) for overflow in Overflow}
+    for overflow, reader in readers.items():
+        reader.notify(arrivals.setdefault(overflow, []).append)
+    in_thread(lambda: [hub.send(n) for n in range(5)])
+    readers[Overflow.DROP_OLDEST].receive_nowait()
+    await wait_all_tasks_blocked()
+    assert arrivals == {
+        Overflow.DROP_OLDEST: [5],
+        Overflow.DROP_NEWEST: [2],
+        Overflow.LATEST: [5],
+        Overflow.BLOCK: [2],
+    }
+    for reader in readers.values():
+        reader.notify(None)
+
+
+async def test_a_late_wake_up_leaves_alone_who_waits_no_more() -> None:
+    hub = Hub[int]("imu")
+    subscription = hub.subscribe()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subscription.receive)
+        await wait_all_tasks_blocked()
+        in_thread(lambda: hub.send(1))
+        nursery.cancel_scope.cancel()
+    assert subscription.drain() == [1]
+    assert not hub._listening
+
+
+def test_whoever_is_interrupted_in_a_send_lets_the_topic_go() -> None:
+    hub = Hub[int]("imu")
+    heard = hub.subscribe()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    hub._inspect = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        hub.send(1)
+    hub._inspect = None
+    in_thread(lambda: hub.send(2))  # another thread, as the lock is reentrant
+    assert heard.drain() == [2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals interrupt no lock there")
+def test_whoever_is_interrupted_while_waiting_for_a_topic_takes_no_lock_away() -> None:
+    hub = Hub[int]("imu")
+    heard = hub.subscribe()
+    inside, go_on = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def hold(_: int) -> None:
+        inside.set()
+        time.sleep(0.1)  # until the main thread waits for the lock
+        signal.pthread_kill(main, signal.SIGUSR1)
+        go_on.wait(5)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGUSR1, interrupt)
+    hub._inspect = hold
+    holder = threading.Thread(target=hub.send, args=(1,))
+    try:
+        holder.start()
+        assert inside.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            hub.send(2)
+        assert not hub._lock.acquire(blocking=False)  # still the other's
+    finally:
+        go_on.set()
+        holder.join()
+        signal.signal(signal.SIGUSR1, earlier)
+    hub._inspect = None
+    assert heard.drain() == [1]
+    assert hub.send(3) == 1
+
+
+def test_the_instant_of_a_message_is_on_the_clock_of_the_run() -> None:
+    topics = Topics()
+    hub = topics.hub("imu")
+
+    async def main() -> None:
+        topics.start_clock(trio.lowlevel.current_clock().current_time)
+        before = trio.current_time()
+        hub.send(1)
+        after = trio.current_time()
+        assert hub.latest is not None
+        assert before <= hub.latest[1] <= after
+
+    trio.run(main)
+
+
+def test_a_fence_remembers_no_topic_that_is_gone_and_a_topic_no_closed_fence() -> None:
+    fence = Fence("old")
+    hub = Hub[int]("imu")
+
+    def send() -> None:
+        current_fence.set(fence)
+        hub.send(1)
+        Hub[int]("short-lived").send(1)
+
+    contextvars.copy_context().run(send)
+    gc.collect()
+    assert list(fence._guards or ()) == [hub._lock]
+    fence.close()
+    fence = Fence("new")
+    contextvars.copy_context().run(send)
+    assert hub._met == {fence}
 
 
 # Topics

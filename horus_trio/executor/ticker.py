@@ -179,8 +179,7 @@ class Ticker:
 
     def _succeeded(self, tick: Tick, started: float, ended: float, value: Any) -> None:
         self._ledger.succeed(tick.scheduled, started, ended)
-        if self._executor.is_observed:
-            self._publish(tick, TickStatus.OK, started, ended, value, None)
+        self._publish(tick, TickStatus.OK, started, ended, value, None)
         deadline = self._deadline
         if deadline is not None and ended > tick.scheduled + deadline:
             self._ledger.deadline_missed += 1

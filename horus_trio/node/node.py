@@ -147,7 +147,11 @@ class Node:
         seat = self._seat
         if seat is None or seat.over:
             self._refuse("send")
-        return seat.hub(topic).send(data)
+        try:
+            hub = seat.hubs[topic]
+        except KeyError:
+            hub = seat.hub(topic)
+        return hub.send(data)
 
     def send_async(self, topic: str, data: Any) -> Coroutine[Any, Any, int]:
         """Publish, waiting first for room in every `Overflow.BLOCK` subscription. A checkpoint.
@@ -166,8 +170,15 @@ class Node:
 
         None is an ordinary message: pass another `default` to tell it from "nothing there".
         """
+        seat = self._seat
+        if seat is None or seat.over:
+            self._refuse("recv")
         try:
-            return self._sitting("recv").subscription(topic).receive_nowait()
+            subscription = seat.subscriptions[topic]
+        except KeyError:
+            subscription = seat.subscription(topic)
+        try:
+            return subscription.receive_nowait()
         except trio.WouldBlock:
             return default
 

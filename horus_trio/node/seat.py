@@ -40,19 +40,21 @@ class Seat:
         waiting_for: The topic the node awaits, or None.
         max_ages: Seconds after which messages are stale, by topic.
         over: Whether the run has ended; every later send is refused.
+        hubs: The hubs the node has used, by topic.
+        subscriptions: The topics it has joined.
     """
 
     __slots__ = (
-        "_hubs",
         "_lock",
-        "_subscriptions",
         "clock",
         "engine",
+        "hubs",
         "log_thread",
         "max_ages",
         "over",
         "period",
         "previous",
+        "subscriptions",
         "tick",
         "topics",
         "waiting_for",
@@ -75,8 +77,8 @@ class Seat:
         self.waiting_for: str | None = None
         self.over: bool = False
         self.max_ages: dict[str, float] = {}
-        self._hubs: dict[str, Hub[Any]] = {}
-        self._subscriptions: dict[str, Subscription[Any]] = {}
+        self.hubs: dict[str, Hub[Any]] = {}
+        self.subscriptions: dict[str, Subscription[Any]] = {}
         self._lock = threading.Lock()
 
     def turn_page(self, tick: Tick) -> None:
@@ -89,35 +91,35 @@ class Seat:
     def hub(self, topic: str) -> Hub[Any]:
         """The hub of a topic."""
         try:
-            return self._hubs[topic]
+            return self.hubs[topic]
         except KeyError:
-            hub = self._hubs[topic] = self.topics.hub(topic)
+            hub = self.hubs[topic] = self.topics.hub(topic)
             return hub
 
     def subscription(self, topic: str) -> Subscription[Any]:
         """The node's subscription to a topic, joined now if it was not declared."""
         try:
-            return self._subscriptions[topic]
+            return self.subscriptions[topic]
         except KeyError:
             return self.join(Sub(topic))
 
     def join(self, sub: Sub) -> Subscription[Any]:
         """Join a topic as declared, once."""
         with self._lock:
-            found = self._subscriptions.get(sub.topic)
+            found = self.subscriptions.get(sub.topic)
             if found is None:
                 if self.over:
                     raise TickAbandoned(f"topic {sub.topic!r} cannot be read: the run is over")
                 hub = self.hub(sub.topic)
                 found = hub.subscribe(sub.capacity, sub.overflow)
-                self._subscriptions[sub.topic] = found
+                self.subscriptions[sub.topic] = found
                 if sub.max_age is not None:
                     self.max_ages[sub.topic] = sub.max_age
             return found
 
     def holds_up(self, topic: str) -> bool:
         """Whether senders wait for this node to make room in its BLOCK subscription; any thread."""
-        subscription = self._subscriptions.get(topic)
+        subscription = self.subscriptions.get(topic)
         return (
             subscription is not None
             and subscription.overflow is Overflow.BLOCK
@@ -126,11 +128,11 @@ class Seat:
 
     def set_lenient(self, lenient: bool) -> None:
         """Whether BLOCK topics stop waiting for this node."""
-        for subscription in tuple(self._subscriptions.values()):
+        for subscription in tuple(self.subscriptions.values()):
             subscription.set_lenient(lenient)
 
     def leave(self) -> None:
         """Leave all topics."""
-        for subscription in tuple(self._subscriptions.values()):
+        for subscription in tuple(self.subscriptions.values()):
             subscription.close()
-        self._subscriptions.clear()
+        self.subscriptions.clear()

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Iterable
 from typing import Protocol
 
 import trio
 
-__all__ = ["Bell", "Ringer", "current_bell"]
+__all__ = ["Bell", "Ringer", "current_bell", "ring"]
 
 
 class Ringer(Protocol):
-    """What can ring a bell."""
+    """What can ring a bell: its own, if it has one at the moment."""
+
+    @property
+    def _bell(self) -> Bell | None: ...
 
     def _answer(self) -> None:
         """Called on the loop, once or more for each ring; must not raise."""
@@ -52,7 +56,9 @@ class Bell:
         self._armed = False
         queue = self._queue
         for _ in range(len(queue)):  # bounded: a flood must not hold the loop
-            queue.popleft()._answer()
+            ringer = queue.popleft()
+            if ringer._bell is self:  # or who has rung has nobody waiting in this run any more
+                ringer._answer()
         if queue and not self._armed:
             self._armed = True
             self._token.run_sync_soon(self._drain)
@@ -69,3 +75,11 @@ def current_bell() -> Bell:
         bell = Bell()
         _bell.set(bell)
         return bell
+
+
+def ring(ringers: Iterable[Ringer]) -> None:
+    """Ring for each; any thread, with no lock held."""
+    for ringer in ringers:
+        bell = ringer._bell
+        if bell is not None:
+            bell.ring(ringer)

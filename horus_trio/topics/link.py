@@ -60,6 +60,7 @@ class Link(Generic[T]):
         self._sent = 0
         self._received = 0
         self._closed = False
+        self._met: set[Fence] = set()
         self._last_sender: Fence | None = None
         self._last_receiver: Fence | None = None
         self._producer: _Waiter | None = None
@@ -93,26 +94,19 @@ class Link(Generic[T]):
             TickAbandoned: The calling tick was abandoned, or its run is over.
         """
         fence = current_fence.get()
-        if fence is None:
-            consumer = self._put(data)
-        else:
-            with fence.lock:
-                if fence.closed:
-                    fence.refuse()
-                consumer = self._put(data)
-                self._last_sender = fence
-        if consumer is not None:
-            consumer.wake()
-
-    def _put(self, data: T) -> _Waiter | None:
         with self._lock:
+            if fence is not None:
+                self._look(fence)
             if self._closed:
                 raise self._closed_error()
             if len(self._buffer) >= self._capacity:
                 raise trio.WouldBlock
             self._buffer.append(data)
             self._sent += 1
-            return self._consumer
+            self._last_sender = fence or self._last_sender
+            consumer = self._consumer
+        if consumer is not None:
+            consumer.wake()
 
     def receive_nowait(self) -> T:
         """Take the oldest message; any thread, not a checkpoint.
@@ -123,26 +117,20 @@ class Link(Generic[T]):
             TickAbandoned: The calling tick was abandoned: it must not take messages away.
         """
         fence = current_fence.get()
-        if fence is None:
-            value, producer = self._take()
-        else:
-            with fence.lock:
-                if fence.closed:
-                    fence.refuse()
-                value, producer = self._take()
-                self._last_receiver = fence
-        if producer is not None:
-            producer.wake()
-        return value
-
-    def _take(self) -> tuple[T, _Waiter | None]:
         with self._lock:
+            if fence is not None:
+                self._look(fence)
             if not self._buffer:
                 if self._closed:
                     raise trio.EndOfChannel
                 raise trio.WouldBlock
             self._received += 1
-            return self._buffer.popleft(), self._producer
+            value = self._buffer.popleft()
+            self._last_receiver = fence or self._last_receiver
+            producer = self._producer
+        if producer is not None:
+            producer.wake()
+        return value
 
     async def send(self, data: T) -> None:
         """Wait for room and put one message in. A checkpoint; cancelled, nothing was sent.
@@ -228,6 +216,13 @@ class Link(Generic[T]):
                 capacity=self._capacity,
             )
 
+    def _look(self, fence: Fence) -> None:
+        """Refuse what an abandoned tick wants; the lock is held."""
+        if fence not in self._met:
+            fence.meet(self._lock, self._met)
+        if fence.closed:
+            fence.refuse()
+
     # A waiter takes its place, and is told whether there is still something to wait for.
 
     def _as_producer(self, waiter: _Waiter) -> bool:
@@ -262,9 +257,12 @@ class _TaskWaiter:
     def __init__(self) -> None:
         self._bell: Bell = current_bell()
         self._task: trio.lowlevel.Task | None = None
+        self._woken = False
 
     def wake(self) -> None:
-        self._bell.ring(self)
+        if not self._woken:  # once is enough: who is woken looks itself
+            self._woken = True
+            self._bell.ring(self)
 
     def _answer(self) -> None:
         task, self._task = self._task, None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import UnknownTopic, nearest
 from .declarations import Pub
 from .hub import Hub
+from .instants import Instants
 
 __all__ = ["Topics"]
 
@@ -19,6 +19,7 @@ class Topics:
     def __init__(self) -> None:
         self._hubs: dict[str, Hub[Any]] = {}
         self._clock: Callable[[], float] | None = None
+        self._instants = Instants(None)
         self._on_new: Callable[[Hub[Any]], None] | None = None
 
     def __repr__(self) -> str:
@@ -38,10 +39,12 @@ class Topics:
         hub = self._hubs.get(name)
         if hub is None:
             fresh = Hub[Any](name)
+            fresh.keep_time(self._instants)
             if self._on_new is not None:
                 self._on_new(fresh)
             hub = self._hubs.setdefault(name, fresh)
-            hub._clock = self._clock
+            if hub._instants is not self._instants:  # a run began or ended meanwhile
+                hub.keep_time(self._instants)
         return hub
 
     def find(self, name: str) -> Hub[Any]:
@@ -70,9 +73,6 @@ class Topics:
         sent now: each run has a clock of its own.
         """
         self._clock = clock
+        self._instants = Instants(clock)
         for hub in self:
-            with hub._lock:
-                hub._clock = clock
-                if not hub.latch:
-                    hub._latest.clear()
-                hub._latest_at = math.nan if clock is None else clock()
+            hub.keep_time(self._instants)

@@ -4,7 +4,10 @@ The law, at any instant and in any thread::
 
     received + dropped + depth == messages published since it joined
 
-and what is received is a subsequence of the publish order. All state is guarded by the hub's lock.
+and what is received is a subsequence of the publish order. All state is guarded by the hub's lock,
+but for one thing: a reader takes a message without it. Looking, counting and taking is a run of
+operations with no call in between, so nobody comes between them (decisions 10 and 11), and who
+holds the lock has to expect that a buffer becomes shorter.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import outcome
 import trio
 
-from .bell import Bell, Ringer, current_bell
+from .bell import Bell, current_bell, ring
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -84,9 +87,8 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         self._closed = False
         self._lenient = False
         self._tasks: dict[trio.lowlevel.Task, None] = {}
-        # Who wants to hear of arrivals; None while nobody listens, which keeps `send` short.
-        self._bell: Bell | None = None
-        self._arrived = 0
+        self._bell: Bell | None = None  # while somebody wants to hear of arrivals
+        self._heard = 0  # arrivals that have been told
         self._on_arrival: Callable[[int], None] | None = None
 
     def __repr__(self) -> str:
@@ -116,14 +118,13 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             trio.ClosedResourceError: This subscription was closed.
             trio.EndOfChannel: The hub was closed and everything has been received.
         """
-        with self._lock:
-            buffer = self._buffer
-            if not buffer or self._closed:
-                raise self._refusal() or trio.WouldBlock()
-            value = buffer.popleft()
-            self._received += 1
-            ringers = self._hub._admit() if self._hub._senders else ()
-        _ring(ringers)
+        buffer = self._buffer
+        if not buffer or self._closed:
+            raise self._refusal() or trio.WouldBlock()
+        self._received += 1  # no call between the look and the take
+        value = buffer.popleft()
+        if self._hub._senders:
+            self._hub._let_in()
         return value
 
     async def receive(self) -> T:
@@ -135,16 +136,14 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             trio.BusyResourceError: It is awaited in another Trio run already.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
+        task = trio.lowlevel.current_task()
+        while self._buffer or not self._enter(task):
             try:
                 value = self.receive_nowait()
             except trio.WouldBlock:
-                task = trio.lowlevel.current_task()
-                if self._enter(task):
-                    break
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return value
+                continue  # a reader in another thread was faster
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return value
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             with self._lock:
@@ -172,7 +171,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             self._closed = True
             ringers = self._hub._leave(self)
             bell = self._bell
-        _ring(ringers)
+        ring(ringers)
         if bell is not None:
             bell.ring(self)
 
@@ -184,13 +183,14 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
     def statistics(self) -> SubscriptionStatistics:
         """A consistent snapshot; any thread."""
         with self._lock:
+            received, dropped, depth = self._received, self._dropped, len(self._buffer)
             return SubscriptionStatistics(
                 published=self._hub._published - self._joined
                 if not self._closed
-                else self._received + self._dropped + len(self._buffer),
-                received=self._received,
-                dropped=self._dropped,
-                depth=len(self._buffer),
+                else received + dropped + depth,
+                received=received,
+                dropped=dropped,
+                depth=depth,
                 capacity=self._capacity,
                 overflow=self._overflow,
                 tasks_waiting=len(self._tasks),
@@ -205,19 +205,19 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            values = list(self._buffer)
-            self._buffer.clear()
-            self._received += len(values)
-            ringers = self._hub._admit() if self._hub._senders else ()
-        _ring(ringers)
-        return values
+            values, self._buffer = self._buffer, collections.deque()
+            count = len(values)
+            self._received += count  # no call inside the addition: readers add too
+        if self._hub._senders:
+            self._hub._let_in()
+        return list(values)
 
     # For the hub and the engine, not for users
 
     def notify(self, on_arrival: Callable[[int], None] | None) -> None:
         """Have `on_arrival` called on this loop with the number of arrivals since; None ends it."""
         with self._lock:
-            self._arrived = 0
+            self._heard = self._arrived()
             self._on_arrival = on_arrival
             if on_arrival is None:
                 self._stop_listening()
@@ -230,7 +230,8 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         What has been peeked at may be taken later by `take_until`, exactly.
         """
         with self._lock:
-            return self._gone, list(self._buffer)
+            dropped = 0 if self._keeps_oldest else self._dropped
+            return self._received + dropped, list(self._buffer)
 
     def take_until(self, gone: int) -> None:
         """Take the oldest messages until `gone` have left the buffer in all; any thread.
@@ -238,19 +239,14 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         Those the overflow rule has dropped meanwhile are gone already, and stay counted as dropped.
         """
         with self._lock:
-            count = min(gone - self._gone, len(self._buffer))
-            if self._closed or count <= 0:
-                return
-            for _ in range(count):
-                self._buffer.popleft()
-            self._received += count
-            ringers = self._hub._admit() if self._hub._senders else ()
-        _ring(ringers)
-
-    @property
-    def _gone(self) -> int:
-        """Messages that were in the buffer and are not any more; the lock is held."""
-        return self._received + (0 if self._keeps_oldest else self._dropped)
+            buffer = self._buffer
+            while buffer and not self._closed:
+                if self._received + (0 if self._keeps_oldest else self._dropped) >= gone:
+                    break
+                self._received += 1
+                buffer.popleft()
+        if self._hub._senders:
+            self._hub._let_in()
 
     def set_lenient(self, lenient: bool) -> None:
         """Whether a full BLOCK subscription drops instead of holding senders up; any thread."""
@@ -258,20 +254,38 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             return
         with self._lock:
             self._lenient = lenient
-            ringers = self._hub._admit() if self._hub._senders else ()
-        _ring(ringers)
+        if self._hub._senders:
+            self._hub._let_in()
 
     def _offer(self, data: T) -> bool:
         """Take or drop one message; the lock is held."""
-        buffer = self._buffer
-        if len(buffer) >= self._capacity:
+        if len(self._buffer) < self._capacity or self._makes_room():
+            self._buffer.append(data)
+            return True
+        return False
+
+    def _makes_room(self) -> bool:
+        """Drop one message, as the buffer was full just now; the lock is held.
+
+        Returns:
+            Whether the new message goes in; it is the one dropped otherwise.
+        """
+        if self._keeps_oldest:
             self._dropped += 1
-            if self._keeps_oldest:
-                return False
-            buffer.popleft()
-        buffer.append(data)
-        self._arrived += 1
+            return False
+        buffer = self._buffer
+        try:
+            buffer[self._capacity - 1]  # still full? `len` is a call, and a reader would come in
+        except IndexError:
+            return True
+        self._dropped += 1
+        buffer.popleft()
         return True
+
+    def _arrived(self) -> int:
+        """Messages that have ever entered the buffer; the lock is held."""
+        dropped = 0 if self._keeps_oldest else self._dropped
+        return self._received + dropped + len(self._buffer)
 
     def _holds_up(self) -> bool:
         return len(self._buffer) >= self._capacity and not self._lenient
@@ -292,40 +306,48 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
                 "subscribe once for each run"
             )
         self._bell = bell
+        self._hub._listening[self] = None
 
     def _stop_listening(self) -> None:
         if not self._tasks and self._on_arrival is None:
             self._bell = None
+            self._hub._listening.pop(self, None)
 
     def _answer(self) -> None:
         """On the loop: hand messages to the tasks that wait, and tell the engine of arrivals."""
-        ready: list[tuple[trio.lowlevel.Task, outcome.Outcome[T]]] = []
-        ringers: list[Ringer] = []
-        with self._lock:
-            buffer, tasks = self._buffer, self._tasks
-            while tasks and buffer and not self._closed:
-                task = next(iter(tasks))
-                del tasks[task]
-                ready.append((task, outcome.Value(buffer.popleft())))
-                self._received += 1
-            refusal = self._refusal() if tasks else None
-            if refusal is not None:
-                ready.extend((task, outcome.Error(refusal)) for task in tasks)
-                tasks.clear()
-            if ready and self._hub._senders:
-                ringers = self._hub._admit()
-            arrived, self._arrived = self._arrived, 0
-            on_arrival = self._on_arrival
-            self._stop_listening()
-        for task, result in ready:
-            trio.lowlevel.reschedule(task, result)
-        _ring(ringers)
+        arrived = 0
+        self._hand_out()
+        tasks, on_arrival = self._tasks, self._on_arrival
+        if not tasks and on_arrival is None:
+            self._bell = None
+        else:
+            with self._lock:
+                self._hand_out()  # what has come since
+                if tasks and (refusal := self._refusal()) is not None:
+                    for task in tasks:
+                        trio.lowlevel.reschedule(task, outcome.Error(refusal))
+                    tasks.clear()
+                if on_arrival is not None:
+                    heard, self._heard = self._heard, self._arrived()
+                    arrived = self._heard - heard
+                if (tasks or on_arrival is not None) and not self._closed:
+                    self._hub._listening[self] = None  # again
+                else:
+                    self._bell = None
+        if self._hub._senders:
+            self._hub._let_in()
         if arrived and on_arrival is not None:
             on_arrival(arrived)
 
-
-def _ring(ringers: list[Ringer] | tuple[()]) -> None:
-    for ringer in ringers:
-        bell: Bell | None = ringer._bell  # type: ignore[attr-defined]
-        if bell is not None:
-            bell.ring(ringer)
+    def _hand_out(self) -> None:
+        """On the loop, where tasks come and go: one message each, first come, first served."""
+        tasks = self._tasks
+        while tasks:
+            buffer = self._buffer
+            if not buffer or self._closed:
+                break
+            self._received += 1
+            value = buffer.popleft()
+            task = next(iter(tasks))
+            del tasks[task]
+            trio.lowlevel.reschedule(task, outcome.Value(value))

@@ -6,47 +6,50 @@ were taken within a repetition.
 
 A measuring program calls `print_machine` once and then any of `compare` (a figure for each
 program), `curve` (a figure for each program and each of several sizes) and `counts` (how many of
-how many).
+how many). A program that cannot be measured here raises `NotMeasured` and says why.
+
+With `BENCH_RECORD` in the environment, which names a file, all tables are written there as well,
+each as soon as it is complete.
 """
 
 from __future__ import annotations
 
-import platform
+import json
+import os
+import re
 import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import trio
+from _surroundings import Surroundings, look_around
+from _tables import Row, Table, Target
 
-import horus_trio
+__all__ = [
+    "Count",
+    "NotMeasured",
+    "Target",
+    "compare",
+    "counts",
+    "curve",
+    "measure",
+    "percentile",
+    "print_machine",
+    "show_progress",
+]
+
+RECORD = "BENCH_RECORD"
+"""The variable that names the file for the tables."""
+
+_BEGAN = time.monotonic()
+_surroundings: Surroundings | None = None
+_tables: list[Table] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a ratio, or a figure, is to be.
-
-    Attributes:
-        at_most: It is not above this, if given.
-        at_least: It is not below this, if given.
-        why_missed: What is known about a miss; printed when it is one.
-    """
-
-    at_most: float | None = None
-    at_least: float | None = None
-    why_missed: str = ""
-
-    def holds(self, figure: float) -> bool:
-        """Whether `figure` is within it."""
-        too_high = self.at_most is not None and figure > self.at_most
-        return not too_high and (self.at_least is None or figure >= self.at_least)
-
-    def verdict(self, figure: float) -> str:
-        """The target, and whether `figure` is within it, as text."""
-        bound = f"<= {self.at_most:g}" if self.at_most is not None else f">= {self.at_least:g}"
-        if self.holds(figure):
-            return f"target {bound}: reached"
-        return f"target {bound}: MISSED" + (f" ({self.why_missed})" if self.why_missed else "")
+class NotMeasured(Exception):
+    """A program cannot be measured here; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,13 @@ class Count:
     """One row of `counts`: `figure`, out of `whole` if there is such a thing."""
 
     name: str
-    figure: float
+    figure: float | None
+    """None if it is not measured."""
     whole: float | None = None
     target: Target | None = None
     """Of the figure, or of figure / whole if there is a whole."""
+    not_measured: str = ""
+    """Why there is no figure."""
 
 
 def compare(
@@ -69,18 +75,25 @@ def compare(
     repetitions: int = 9,
     targets: Mapping[str, Target] | None = None,
 ) -> dict[str, float]:
-    """Run the programs in turn and print a table; returns each program's median ratio to `base`."""
-    figures = _measure(title, programs, repetitions)
+    """Run the programs in turn and print a table.
+
+    Returns each program's median ratio to `base`, of those that could be measured.
+    """
+    rows = measure(title, programs, base=base, repetitions=repetitions, targets=targets or {})
     print(f"\n{title} ({unit}; median, minimum, maximum; ratio to '{base}')")
-    ratios: dict[str, float] = {}
-    for name, values in figures.items():
-        ratio = ratios[name] = _ratio(values, figures[base])
-        target = (targets or {}).get(name)
-        print(
-            f"  {name:34} {statistics.median(values):9.2f} {min(values):9.2f} {max(values):9.2f}"
-            f"   {ratio:5.2f}  {'' if target is None else target.verdict(ratio)}"
+    for row in rows:
+        print(f"  {row.name:34} {_figures_of(row)}")
+    _record(
+        Table(
+            kind="compare",
+            title=title,
+            unit=unit,
+            rows=tuple(rows),
+            base=base,
+            repetitions=repetitions,
         )
-    return ratios
+    )
+    return {row.name: row.ratio for row in rows if row.ratio is not None}
 
 
 def curve(
@@ -107,32 +120,55 @@ def curve(
         targets: For the ratios of a program, at every size.
     """
     ratios: dict[str, dict[int, float]] = {name: {} for name in programs}
+    rows: list[Row] = []
     print(f"\n{title} ({unit}; median, minimum, maximum; ratio to '{base}')")
     for size in sizes:
-        figures = _measure(
+        here = measure(
             f"{title}, {size} {of}",
             {name: _at(program, size) for name, program in programs.items()},
-            repetitions,
+            base=base,
+            repetitions=repetitions,
+            targets=targets or {},
+            size=size,
         )
-        for name, values in figures.items():
-            ratio = ratios[name][size] = _ratio(values, figures[base])
-            target = (targets or {}).get(name)
-            print(
-                f"  {size:7} {of:12} {name:26} {statistics.median(values):9.2f} "
-                f"{min(values):9.2f} {max(values):9.2f}   {ratio:5.2f}  "
-                f"{'' if target is None else target.verdict(ratio)}"
-            )
+        for row in here:
+            print(f"  {size:7} {of:12} {row.name:26} {_figures_of(row)}", flush=True)
+            if row.ratio is not None:
+                ratios[row.name][size] = row.ratio
+        rows += here
+    _record(
+        Table(
+            kind="curve",
+            title=title,
+            unit=unit,
+            rows=tuple(rows),
+            base=base,
+            of=of,
+            repetitions=repetitions,
+        )
+    )
     return ratios
 
 
 def counts(title: str, unit: str, rows: Sequence[Count]) -> None:
     """Print how many of how many."""
     print(f"\n{title} ({unit})")
-    for row in rows:
-        of = "" if row.whole is None else f"of {row.whole:g}"
-        figure = row.figure if row.whole is None else row.figure / row.whole
-        verdict = "" if row.target is None else row.target.verdict(figure)
-        print(f"  {row.name:44} {row.figure:9g} {of:10} {verdict}")
+    made: list[Row] = []
+    for count in rows:
+        figure, whole = count.figure, count.whole
+        row = Row(
+            name=count.name,
+            figures=() if figure is None else (figure,),
+            ratio=None if figure is None or whole is None else figure / whole,
+            whole=whole,
+            target=count.target,
+            not_measured=count.not_measured if figure is None else "",
+        )
+        of = "" if whole is None else f"of {whole:g}"
+        text = "-" if figure is None else f"{figure:g}"
+        print(f"  {row.name:44} {text:>9} {of:10} {row.verdict}")
+        made.append(row)
+    _record(Table(kind="counts", title=title, unit=unit, rows=tuple(made)))
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:
@@ -142,24 +178,75 @@ def percentile(values: Sequence[float], fraction: float) -> float:
 
 
 def print_machine() -> None:
-    """One line that says what the figures were taken with."""
-    print(
-        f"CPython {platform.python_version()}, trio {trio.__version__}, "
-        f"horus_trio {horus_trio.__version__}, {platform.system()} {platform.machine()}"
-    )
+    """Say what the figures are taken with."""
+    global _surroundings
+    _surroundings = look_around()
+    versions = ", ".join(f"{name} {version}" for name, version in _surroundings.versions.items())
+    print(f"{versions}\n{_surroundings.machine}", flush=True)
 
 
-def _measure(
-    title: str, programs: Mapping[str, Callable[[], float]], repetitions: int
-) -> dict[str, list[float]]:
+def measure(
+    title: str,
+    programs: Mapping[str, Callable[[], float]],
+    *,
+    base: str,
+    repetitions: int,
+    targets: Mapping[str, Target] | None = None,
+    size: int | None = None,
+) -> list[Row]:
+    """Run the programs turn by turn; a row for each, in their order."""
     figures: dict[str, list[float]] = {name: [] for name in programs}
+    reasons: dict[str, str] = {}
     for repetition in range(repetitions):
         for name, program in programs.items():
-            line = f"{title}: {repetition + 1}/{repetitions} {name}"
-            print(f"\r{line:78.78}", end="", file=sys.stderr)
-            figures[name].append(program())
-    print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
-    return figures
+            if name in reasons:
+                continue
+            show_progress(f"{title}: {repetition + 1}/{repetitions} {name}")
+            try:
+                figures[name].append(program())
+            except NotMeasured as reason:
+                reasons[name] = str(reason)
+    show_progress("")
+    return [
+        Row(
+            name=name,
+            size=size,
+            figures=() if name in reasons else tuple(values),
+            ratio=None if {name, base} & reasons.keys() else _ratio(values, figures[base]),
+            target=(targets or {}).get(name),
+            not_measured=reasons.get(name, ""),
+        )
+        for name, values in figures.items()
+    ]
+
+
+def _figures_of(row: Row) -> str:
+    if row.not_measured:
+        return row.verdict
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    return (
+        f"{row.median:9.2f} {min(row.figures):9.2f} {max(row.figures):9.2f}   {ratio:>5}  "
+        f"{row.verdict}"
+    ).rstrip()
+
+
+def show_progress(text: str) -> None:
+    """A line that the next one replaces, on a terminal; nothing in a log."""
+    if sys.stderr.isatty():
+        text = f"{time.monotonic() - _BEGAN:4.0f} s  {text}" if text else ""
+        print(f"\r{text:78.78}\r", end="", file=sys.stderr, flush=True)
+
+
+def _record(table: Table) -> None:
+    _tables.append(table)
+    name = os.environ.get(RECORD)
+    if not name:
+        return
+    surroundings = _surroundings or look_around()
+    found = {**surroundings.to_json(), "tables": [made.to_json() for made in _tables]}
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    text = re.sub(r"(?<=[\[\d,])\n\s*(?=[-\d\]])", "", text)  # the figures of a row in one line
+    Path(name).write_text(text + "\n", "utf-8")
 
 
 def _ratio(values: Sequence[float], base: Sequence[float]) -> float:

@@ -1,10 +1,12 @@
-"""One case for HORUS's own Python package; run by ``against_horus.py`` in its environment.
+"""One job for HORUS's own Python package; run in its environment, which has nothing else.
 
-Prints one JSON object as its last line.
+``_rival_horus.py CASE [NUMBER …]`` prints one JSON object as its last line. Its topics are files in
+shared memory, and its async tier is a pool of threads; it opens no network socket.
 """
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -13,42 +15,76 @@ from typing import Any
 
 import horus
 
-CASE = sys.argv[1]
-ticks: dict[str, int] = {}
+
+class Fleet:
+    """Async nodes that count their ticks, and what the process spent on them."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.ticks: dict[str, int] = {}
+
+    def add(self, name: str, rate: float, seconds: float = 0.0) -> None:
+        """A node that awaits so many seconds in each tick."""
+        self.ticks[name] = 0
+
+        async def tick(_: Any) -> None:
+            self.ticks[name] += 1
+            if seconds:
+                await asyncio.sleep(seconds)
+
+        self.nodes.append(horus.Node(name, tick=tick, rate=rate))
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        """Run them; halfway it is counted what the process holds."""
+        held: dict[str, int] = {}
+
+        def look() -> None:
+            held["threads"] = sum(1 for _ in Path("/proc/self/task").iterdir()) - 1
+            held["descriptors"] = sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1
+
+        watch = threading.Timer(seconds / 2, look)
+        watch.start()
+        cpu = time.process_time()
+        horus.run(*self.nodes, duration=seconds)
+        cpu = time.process_time() - cpu
+        watch.join()
+        return {"ticks": sum(self.ticks.values()), "cpu": cpu, **held}
 
 
-def node(name: str, rate: float, seconds: float) -> Any:
-    ticks[name] = 0
+def main(case: str, *numbers: float) -> dict[str, Any]:
+    """What to print."""
+    fleet = Fleet()
+    if case == "nodes":  # how many, at how many Hz, for how long, awaiting how long
+        count, rate, seconds, awaiting = numbers
+        for number in range(int(count)):
+            fleet.add(f"n{number}", rate, awaiting)
+        return fleet.run(seconds)
+    if case == "beside a slow node":
+        fleet.add("fast", 100)
+        fleet.add("slow", 2, 0.5)
+        said = fleet.run(numbers[0])
+        return {**said, "ticks": fleet.ticks["fast"]}
+    if case == "waiting":
+        for number in range(int(numbers[0])):
+            fleet.add(f"w{number}", 10, 1.0)
+        return fleet.run(3)
+    if case == "dict round trip":  # how many; µs of CPU each
+        topic = horus.Topic(f"bench.{os.getpid()}")
+        message = {"x": 1.0, "y": 2.0, "name": "imu"}
+        rounds = int(numbers[0]) if numbers else 50_000
+        for _ in range(1000):
+            topic.send(message)
+            topic.recv()
+        cpu = time.process_time()
+        for _ in range(rounds):
+            topic.send(message)
+            if topic.recv() is None:
+                raise RuntimeError("the message was lost")
+        return {"figure": (time.process_time() - cpu) / rounds * 1e6}
+    raise SystemExit(f"no case {case!r}")
 
-    async def tick(_: Any) -> None:
-        ticks[name] += 1
-        if seconds:
-            await asyncio.sleep(seconds)
 
-    return horus.Node(name, tick=tick, rate=rate)
-
-
-if CASE == "beside a slow node":
-    horus.run(node("fast", 100, 0), node("slow", 2, 0.5), duration=3)
-    figure = ticks["fast"]
-elif CASE == "500 waiting nodes":
-    horus.run(*(node(f"w{i}", 10, 0.05) for i in range(500)), duration=3)
-    figure = sum(ticks.values())
-elif CASE == "alone at 100 Hz":
-    horus.run(node("fast", 100, 0), duration=3)
-    figure = ticks["fast"]
-elif CASE == "alone at 500 Hz":
-    horus.run(node("fast", 500, 0), duration=4)
-    figure = ticks["fast"]
-else:  # threads of 600 nodes that wait
-    figures: list[int] = []
-
-    def look() -> None:
-        time.sleep(1.5)
-        figures.append(len(list(Path("/proc/self/task").iterdir())))
-
-    threading.Thread(target=look, daemon=True).start()
-    horus.run(*(node(f"x{i}", 10, 1.0) for i in range(600)), duration=3)
-    figure = figures[0]
-print()
-print(json.dumps({"figure": figure}))
+if __name__ == "__main__":
+    printed = main(sys.argv[1], *map(float, sys.argv[2:]))
+    print()
+    print(json.dumps(printed))

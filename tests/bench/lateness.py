@@ -1,78 +1,143 @@
-"""How late ticks start, and what waiting costs, against a loop on `trio.sleep_until`."""
+"""How late ticks begin, and what waiting costs, against loops written by hand.
+
+The rivals aim at the same absolute instants with `trio.sleep_until`, with `asyncio.sleep` and, a
+thread for each node, with `time.sleep`; `trio_util.periodic` cannot, and its lateness against the
+grid shows how it drifts. Waiting on a descriptor of the kernel's, the engine is not bound to the
+whole milliseconds that event loops sleep for.
+"""
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-import trio
-from _compare import Target, compare, percentile, print_machine
+from _compare import Count, Target, compare, counts, print_machine
+from _jobs import (
+    Hand,
+    Job,
+    Run,
+    busy_thread,
+    by_asyncio,
+    by_horus_trio,
+    by_periodic,
+    by_threads,
+    by_trio,
+    figure,
+    gather,
+    middle,
+)
+from _quick import either
 
-import horus_trio as horus
-
-SECONDS = 1.0
-
-
-class Sensor(horus.AsyncNode):
-    def __init__(self, late: list[float]) -> None:
-        super().__init__()
-        self.late = late
-
-    async def tick_async(self) -> None:
-        tick = self.current_tick
-        if tick is not None:
-            self.late.append(trio.current_time() - tick.scheduled)
-
-
-async def sleeping(rate: float, late: list[float]) -> None:
-    start = trio.current_time()
-    for n in range(int(rate * SECONDS)):
-        await trio.sleep_until(start + n / rate)
-        late.append(trio.current_time() - (start + n / rate))
-
-
-async def ours(rate: float, late: list[float]) -> None:
-    scheduler = horus.Scheduler()
-    scheduler.add(Sensor(late), rate=rate)
-    await scheduler.run(SECONDS)
+BASE = "trio.sleep_until"
+HANDS: dict[str, Hand] = {
+    BASE: by_trio,
+    "horus_trio": by_horus_trio,
+    "trio_util.periodic": by_periodic,
+    "asyncio.sleep": by_asyncio,
+    "threads, time.sleep": by_threads,
+}
+REPETITIONS = either(5, 1)
+SECONDS = either(1.0, 0.1)
 
 
-def lateness(program: Callable[..., Awaitable[None]], rate: float, fraction: float) -> float:
-    late: list[float] = []
-    trio.run(program, rate, late)
-    return percentile(late, fraction) * 1e3
+def p(fraction: float) -> Callable[[Run], float]:
+    return lambda run: run.p(fraction)
 
 
-def cpu(program: Callable[..., Awaitable[None]], rate: float) -> float:
-    begun = time.process_time()
-    trio.run(program, rate, [])
-    return (time.process_time() - begun) / (rate * SECONDS) * 1e6
+def on_a_quiet_process(title: str, job: Job, at_most: float) -> None:
+    """Lateness, and the ticks that were kept."""
+    hands = dict(HANDS)
+    if job.nodes > 1:
+        del hands["trio_util.periodic"]
+    runs = gather(f"Lateness of {title}", job, hands, REPETITIONS)
+    for fraction, target in ((0.5, at_most), (0.99, 1.0)):
+        compare(
+            f"Lateness p{fraction * 100:.0f} of {title}",
+            "ms",
+            figure(runs, p(fraction)),
+            base=BASE,
+            repetitions=REPETITIONS,
+            targets={"horus_trio": Target(at_most=target)},
+        )
+    whole = job.nodes * job.ticks
+    counts(
+        f"Ticks of {title} that began within their period",
+        "median",
+        [
+            Count(name=n, figure=middle(r, lambda run: run.kept(job)), whole=whole)
+            for n, r in runs.items()
+        ],
+    )
+
+
+def beside_a_busy_thread() -> None:
+    """A pure-Python thread gives the interpreter back when asked: after a switch interval."""
+    job = Job(rate=100.0, seconds=1.5 * SECONDS)
+    with busy_thread():
+        runs = gather(
+            "Beside a busy thread",
+            job,
+            {name: HANDS[name] for name in (BASE, "horus_trio", "asyncio.sleep")},
+            REPETITIONS,
+        )
+    title = "one node at 100 Hz beside a busy Python thread"
+    for fraction, target in ((0.5, 1.0), (0.99, 0.5)):
+        compare(
+            f"Lateness p{fraction * 100:.0f} of {title}",
+            "ms",
+            figure(runs, p(fraction)),
+            base=BASE,
+            repetitions=REPETITIONS,
+            targets={"horus_trio": Target(at_most=target)},
+        )
+    compare(
+        f"CPU of the loop's thread, {title}",
+        "µs a tick",
+        figure(runs, lambda run: run.loop_cpu / job.ticks * 1e6),
+        base=BASE,
+        repetitions=REPETITIONS,
+        targets={"horus_trio": Target(at_most=1.5)},
+    )
+
+
+def cost_of_waiting() -> None:
+    """At 10 Hz nearly all of the time is waiting: whoever waits busily spends all of a core."""
+    title = "CPU of one node at 100 Hz, start and stop included"
+    job = Job(rate=100.0, seconds=SECONDS)
+    hands = {name: HANDS[name] for name in (BASE, "horus_trio", "asyncio.sleep")}
+    compare(
+        title,
+        "% of a core",
+        figure(gather(title, job, hands, REPETITIONS), lambda run: run.cpu / SECONDS * 100),
+        base=BASE,
+        repetitions=REPETITIONS,
+        targets={"horus_trio": Target(at_most=1.3)},
+    )
+    title = "CPU of one node at 10 Hz, of all the seconds there were"
+    job = Job(rate=10.0, seconds=2 * SECONDS)
+    runs = gather(title, job, hands, 3)
+    counts(
+        title,
+        "seconds, start and stop included; a loop that waits busily takes them all",
+        [
+            Count(
+                name=name,
+                figure=round(middle(of, lambda run: run.cpu), 4),
+                whole=job.seconds,
+                target=Target(at_most=0.03) if name == "horus_trio" else None,
+            )
+            for name, of in runs.items()
+        ],
+    )
+
+
+def main() -> None:
+    print_machine()
+    on_a_quiet_process("one node at 100 Hz", Job(rate=100.0, seconds=SECONDS), 0.25)
+    on_a_quiet_process("one node at 1 kHz", Job(rate=1000.0, seconds=SECONDS / 2), 0.25)
+    on_a_quiet_process("200 nodes at 50 Hz", Job(nodes=200, rate=50.0, seconds=SECONDS), 0.3)
+    beside_a_busy_thread()
+    cost_of_waiting()
 
 
 if __name__ == "__main__":
-    print_machine()
-    for rate in (100.0, 1000.0):
-        for fraction, target in ((0.5, 0.35), (0.99, 1.0)):
-            compare(
-                f"Lateness p{fraction * 100:.0f} at {rate:g} Hz",
-                "ms",
-                {
-                    "trio.sleep_until": functools.partial(lateness, sleeping, rate, fraction),
-                    "horus_trio": functools.partial(lateness, ours, rate, fraction),
-                },
-                base="trio.sleep_until",
-                repetitions=5,
-                targets={"horus_trio": Target(at_most=target)},
-            )
-    compare(
-        "CPU of one node at 100 Hz, start and stop included",
-        "µs a tick",
-        {
-            "trio.sleep_until": functools.partial(cpu, sleeping, 100.0),
-            "horus_trio": functools.partial(cpu, ours, 100.0),
-        },
-        base="trio.sleep_until",
-        repetitions=5,
-        targets={"horus_trio": Target(at_most=1.3)},
-    )
+    main()

@@ -1,17 +1,46 @@
 """What a simulated hour of a twelve-node robot costs, beside a bare Trio program.
 
 Both release the same grid; the bare program only sleeps, under Trio's autojump clock, while the
-robot also sends, fails, times out and is restarted. CPU time, interleaved in one run.
+robot also sends, fails, times out and is restarted.
 """
 
 from __future__ import annotations
 
-import subprocess
+import functools
+import logging
 import sys
 from pathlib import Path
 
-ROBOT = Path(__file__).parent.parent / "twelve_nodes.py"
-REPETITIONS = 3
+import trio
+from _compare import compare, print_machine
+
+sys.path.append(str(Path(__file__).parents[1]))
+import twelve_nodes
+
+SECONDS = 3600.0
+
+
+def simulated() -> float:
+    """CPU seconds of the robot."""
+    _, spent = trio.run(functools.partial(twelve_nodes.simulate, 1, SECONDS, trace=False))
+    return spent
+
+
+def main() -> None:
+    """Measure and print."""
+    logging.disable(logging.CRITICAL)  # what fails on purpose
+    print_machine()
+    compare(
+        "A simulated hour of twelve nodes, 408 Hz in all",
+        "s of CPU",
+        {
+            "bare Trio": functools.partial(twelve_nodes.bare_cost, SECONDS),
+            "horus_trio": simulated,
+        },
+        base="bare Trio",
+        repetitions=3,
+    )
+
 
 if __name__ == "__main__":
-    subprocess.run([sys.executable, str(ROBOT), "cost", "3600", str(REPETITIONS)], check=True)
+    main()

@@ -150,19 +150,31 @@ BREAKERS = [
     Breaker(
         promise="G4",
         breaks="a send and the abandonment overlap",
+        search="            guards = list(self._guards or ())\n",
+        replace="            guards: list[threading.Lock] = []\n",
+        tests="under_way",
+    ),
+    Breaker(
+        promise="G4",
+        breaks="the fence is looked at before it is one's turn",
         search="""
-        with fence.lock:
-            if fence.closed:
-                fence.refuse()
-            with self._lock:
+            lock.acquire()
+            if fence is not None:
+                if fence is not self._latest_from and fence not in self._met:
+                    fence.meet(lock, self._met)
+                if fence.closed:
+                    fence.refuse()
 """,
         replace="""
-        if True:
-            if fence.closed:
-                fence.refuse()
-            with self._lock:
+            if fence is not None:
+                if fence is not self._latest_from and fence not in self._met:
+                    fence.meet(lock, self._met)
+                if fence.closed:
+                    fence.refuse()
+            lock.acquire()
+            if fence is not None:
 """,
-        tests="under_way",
+        tests="waits_for_another",
     ),
     Breaker(
         promise="G4",
@@ -397,9 +409,16 @@ BREAKERS = [
     Breaker(
         promise="G9",
         breaks="what an overflow loses is not counted",
-        search="            self._dropped += 1\n",
-        replace="",
+        search="        self._dropped += 1\n        buffer.popleft()\n",
+        replace="        buffer.popleft()\n",
         tests="model or concurrent",
+    ),
+    Breaker(
+        promise="G9",
+        breaks="a reader is interrupted between counting and taking",
+        search="        self._received += 1  # no call between the look and the take\n",
+        replace="        self._received += 1\n        len([*range(1000)])\n",
+        tests="concurrent or threads_and_tasks",
     ),
     Breaker(
         promise="G9",
@@ -430,14 +449,22 @@ BREAKERS = [
     Breaker(
         promise="G9",
         breaks="an abandoned thread carries a message away",
-        search="            with fence.lock:\n"
-        "                if fence.closed:\n"
-        "                    fence.refuse()\n"
-        "                value, producer = self._take()\n",
-        replace="            if True:\n"
-        "                value, producer = self._take()\n"
-        "                if fence.closed:\n"
-        "                    fence.refuse()\n",
+        search="                self._look(fence)\n"
+        "            if not self._buffer:\n"
+        "                if self._closed:\n"
+        "                    raise trio.EndOfChannel\n"
+        "                raise trio.WouldBlock\n"
+        "            self._received += 1\n"
+        "            value = self._buffer.popleft()\n",
+        replace="                pass\n"
+        "            if not self._buffer:\n"
+        "                if self._closed:\n"
+        "                    raise trio.EndOfChannel\n"
+        "                raise trio.WouldBlock\n"
+        "            self._received += 1\n"
+        "            value = self._buffer.popleft()\n"
+        "            if fence is not None:\n"
+        "                self._look(fence)\n",
         tests="link or lossless",
     ),
     Breaker(

@@ -397,8 +397,8 @@ class HoldingClock(trio.abc.Clock):
         return deadline - time.monotonic()
 
 
-def test_a_send_under_way_is_either_before_the_abandonment_or_does_not_happen() -> None:
-    """Another publisher holds the topic while the tick, past its fence, waits to get in.
+def test_a_send_under_way_is_before_the_abandonment() -> None:
+    """The tick, past its fence, is held up inside its send.
 
     Until that send is through, the tick must not be reported as abandoned.
     """
@@ -407,14 +407,10 @@ def test_a_send_under_way_is_either_before_the_abandonment_or_does_not_happen() 
     clock = HoldingClock()
     depths: list[int] = []
 
-    def outsider() -> None:
-        scheduler.topic("motor").send("outsider")
-
     def tick(node: horus.Node) -> None:
-        clock.held = threading.Thread(target=outsider)
-        clock.held.start()
-        clock.holding.wait(5)
+        clock.held = threading.current_thread()
         node.send("motor", "tick")
+        clock.held = None
         time.sleep(0.2)
 
     def note(result: AsyncResult) -> None:
@@ -424,11 +420,38 @@ def test_a_send_under_way_is_either_before_the_abandonment_or_does_not_happen() 
     scheduler.on_result(note)
     scheduler.add(horus.Node("racer", tick=tick), tick_timeout=0.1)
     trio.run(scheduler.run, 1, clock=clock)
+    assert clock.holding.is_set()
+    assert heard.drain() == ["tick"]
+    assert depths == [1]
+    assert scheduler.statistics().callback_errors == 0
+
+
+def test_a_send_that_waits_for_another_sender_does_not_happen_after_the_abandonment() -> None:
+    """Another publisher holds the topic; the tick, not past its fence yet, waits to get in."""
+    scheduler = horus.Scheduler(tick_rate=0.01)
+    heard = scheduler.topic("motor").subscribe()
+    clock = HoldingClock()
+    outcomes: list[str] = []
+
+    def outsider() -> None:
+        scheduler.topic("motor").send("outsider")
+
+    def tick(node: horus.Node) -> None:
+        clock.held = threading.Thread(target=outsider)
+        clock.held.start()
+        clock.holding.wait(5)
+        try:
+            node.send("motor", "tick")
+        except horus.TickAbandoned:
+            outcomes.append("refused")
+
+    scheduler.on_result(lambda result: outcomes.append(result.status.name))
+    scheduler.add(horus.Node("racer", tick=tick), tick_timeout=0.1)
+    trio.run(scheduler.run, 1, clock=clock)
     assert clock.held is not None
     clock.held.join()
-    assert heard.drain() == ["outsider", "tick"]
-    assert depths == [2]
-    assert scheduler.statistics().callback_errors == 0
+    assert outcomes == ["ABANDONED", "refused"]
+    assert heard.drain() == ["outsider"]
 
 
 @pytest.mark.slow

@@ -127,6 +127,7 @@ class World:
                 if pipe is not None:
                     with contextlib.suppress(BrokenPipeError):
                         pipe.close()
+            process.terminate()  # it would end by itself, and take its interpreter's time
         for process in self._processes.values():
             try:
                 process.wait(max(0.0, give_up - time.monotonic()))
