@@ -8,6 +8,7 @@ from .executor import (
     POOL_TOKENS,
     AsyncIOExecutor,
     ExecutorStatistics,
+    hold_nodes,
     numbered_name,
     open_executor,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "describe",
     "describe_silence",
     "frames_of",
+    "hold_nodes",
     "is_engines",
     "numbered_name",
     "open_executor",

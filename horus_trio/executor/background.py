@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ..messages import Fence, current_fence
 from .worker import FAILURES
+
+if TYPE_CHECKING:
+    from .executor import AsyncIOExecutor
 
 __all__ = ["BackgroundTasks"]
 
@@ -18,20 +21,20 @@ class BackgroundTasks:
 
     Arguments:
         name: The node's name.
-        start: Starts a task; each is shielded, and cancelled by `end`.
+        executor: Starts the tasks; each is shielded, and cancelled by `end`.
         failed: Called with what one of them raised.
     """
 
-    __slots__ = ("_failed", "_fence", "_idle", "_name", "_scopes", "_start")
+    __slots__ = ("_executor", "_failed", "_fence", "_idle", "_name", "_scopes")
 
     def __init__(
         self,
         name: str,
-        start: Callable[..., None],
+        executor: AsyncIOExecutor,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._name = name
-        self._start = start
+        self._executor = executor
         self._failed = failed
         self._fence: Fence | None = None
         self._scopes: dict[trio.CancelScope, None] = {}
@@ -43,7 +46,7 @@ class BackgroundTasks:
         self._scopes[scope] = None
         if self._fence is None:
             self._fence = Fence(self._name)
-        self._start(self._run, scope, self._fence, function, args)
+        self._executor.start_soon(self._run, scope, self._fence, function, args)
 
     def cancel(self) -> None:
         """Cancel all of them."""

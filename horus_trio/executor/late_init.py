@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import outcome
-import trio
 
 from ..logs import OffLoopLogger, text_of
 from ..node import Hook
+from .milestone import Milestone
 
 __all__ = ["LateInit"]
 
@@ -24,7 +24,7 @@ class LateInit:
 
     __slots__ = ("_done", "_log", "_name", "_owed")
 
-    def __init__(self, name: str, log: OffLoopLogger, done: trio.Event) -> None:
+    def __init__(self, name: str, log: OffLoopLogger, done: Milestone) -> None:
         self._name = name
         self._log = log
         self._done = done

@@ -7,7 +7,6 @@ the node is busy, further ones coalesce with it. Everything here is synchronous 
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -66,7 +65,7 @@ class Mailbox:
         self._ledger = ledger
         self._overrun = overrun
         self._catch_up = catch_up
-        self._owed: collections.deque[float] = collections.deque()
+        self._owed: list[float] = []  # few, so a list: an empty deque is 0.7 KiB
         self._serving = False
         self._queued = False
         self._due = False
@@ -84,7 +83,7 @@ class Mailbox:
                 self._miss(1)
             if not self.ready:
                 return False
-            scheduled = self._owed.popleft()
+            scheduled = self._owed.pop(0)
         if self.ready:
             self.ready = False
             self._enqueue(scheduled)
@@ -166,7 +165,7 @@ class Mailbox:
             self.end_turn()
         if self._serving:
             if self._owed and not self._queued:
-                self._enqueue(self._owed.popleft())
+                self._enqueue(self._owed.pop(0))
             self.ready = not self._queued
 
     def close(self) -> None:

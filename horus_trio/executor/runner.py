@@ -1,8 +1,8 @@
 """The supervised task of one node: ``init``, tick after tick, ``shutdown``; again after a failure.
 
-The task is shielded: nothing outside cancels it. It leaves when its mailbox says Shutdown, and the
-only scope that ends what it awaits, besides time limits, is its `_life`: cancelled when the node
-failed in the background, or when its time to finish is over.
+The task is in a shielded nursery: nothing outside cancels it. It leaves when its mailbox says
+Shutdown, and the only scope that ends what it awaits, besides time limits, is its `_life`:
+cancelled when the node failed in the background, or when its time to finish is over.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .inputs import Inputs
 from .judge import Judge, is_interrupt
 from .late_init import LateInit
 from .mailbox import Mailbox
+from .milestone import Milestone
 from .misses import Misses
 from .process import ProcessTicks
 from .safe_state import SafeState
@@ -113,9 +114,9 @@ class NodeRunner:
         """What the latest ``init`` raised, or None."""
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
-        self.settled: trio.Event = trio.Event()
+        self.settled: Milestone = Milestone()
         """Set when the first ``init`` has succeeded, or has failed and is its policy's business."""
-        self.done: trio.Event = trio.Event()
+        self.done: Milestone = Milestone()
         """Set when the node has left for good."""
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
@@ -174,12 +175,14 @@ class NodeRunner:
             executor.clock,
             executor.random,
         )
-        self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
+        self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
-        self._late_init = LateInit(name, executor.log, self.done)
-        self._inputs = Inputs(
-            executor, name, options, self.seat, self.mailbox, self._observer_failed
-        )
+        self._late_init: LateInit | None = None
+        self._inputs: Inputs | None = None
+        if options.subs or options.pubs or options.on:
+            self._inputs = Inputs(
+                executor, name, options, self.seat, self.mailbox, self._observer_failed
+            )
         self._turnstile.shut()  # nobody waits for a node that does not tick yet
         self._replace(node, hooks)
 
@@ -235,7 +238,7 @@ class NodeRunner:
             state=self.state,
             rate=rate,
             critical=self.options.critical,
-            inputs=self._inputs.snapshot(),
+            inputs=() if self._inputs is None else self._inputs.snapshot(),
         )
 
     def pause(self) -> None:
@@ -284,7 +287,8 @@ class NodeRunner:
             self.safe_state.hurry(now + grace)
         self._worker.force(now, grace)
         self._cut_short()
-        self._tasks.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
 
     # In an emergency
 
@@ -341,29 +345,34 @@ class NodeRunner:
         if self.done.is_set():
             return
         self._started = True
-        self.executor.start_soon(self._run)
+        self.executor.start_node(self._run)
 
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
         process = self._process
-        with trio.CancelScope(shield=True):
-            try:
-                if process is None:
+        try:
+            if process is None:
+                await self._supervise()
+            else:
+                async with process.open():
                     await self._supervise()
-                else:
-                    async with process.open():
-                        await self._supervise()
-                self._judge.close()
-                if self._misses is not None:
-                    self._misses.close()
-            finally:
-                self._finish()
+            self._judge.close()
+            if self._misses is not None:
+                self._misses.close()
+        finally:
+            self._finish()
 
     async def _supervise(self) -> None:
         decision: Decision | None = None
         while self.mailbox.leaving is None:
-            decision = await self._live()
+            # One incarnation: init, ticks, shutdown.
+            error = await self._begin()
+            if error is None:
+                decision = await self._serve()
+            else:
+                decision = await self._init_failed(error)
+            await self._end(decision, error)
             if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
                 break
             self._enter(NodeState.BACKING_OFF, "backing off before its restart")
@@ -379,8 +388,8 @@ class NodeRunner:
         else:
             self._enter(NodeState.STOPPED, "stopped")
 
-    async def _live(self) -> Decision | None:
-        """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
+    async def _begin(self) -> BaseException | None:
+        """Have the node initialised; returns what its ``init`` raised, or None."""
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
@@ -393,18 +402,18 @@ class NodeRunner:
             self.safe_state.live = True
             if self.options.critical:
                 self.executor.safety.admit(self)
-            decision = await self._serve()
-        else:
-            await self._tasks.end()
-            decision = await self._init_failed(error)
+        return error
+
+    async def _end(self, decision: Decision | None, error: BaseException | None) -> None:
+        """Have the node shut down, if its ``init`` raised no error; safe first if it failed."""
         if isinstance(decision, EndRun) or (isinstance(decision, GiveUp) and self.options.critical):
             self.executor.safety.trip(f"node {self.name!r} failed for good")
         if isinstance(decision, (GiveUp, EndRun)):
             self.safe_state.enter()
-        await self._tasks.end()
+        await self.end_tasks()
         if error is not None:
             await self._shut_down_late()
-            return decision
+            return
         if self._gate is not None:
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
@@ -413,7 +422,6 @@ class NodeRunner:
         self._worker.renew_fence()  # a shutdown has time of its own, and may publish
         self.shutdown_while_busy |= self._worker.stuck is not None
         await self._run_hook(self._hooks.shutdown)
-        return decision
 
     async def _initialise(self) -> BaseException | None:
         if self.ledger.restarts and self._rebuild is not None:
@@ -429,12 +437,13 @@ class NodeRunner:
         if hook is None:
             return None
         error: BaseException | None = None
+        late_init = self._look_after_init()
         life = self._life
         with life:
             error = await self._worker.call_hook(
                 hook,
                 self.options.init_timeout,
-                on_late=lambda result: self._late_init.ended(result, self._hooks.shutdown),
+                on_late=lambda result: late_init.ended(result, self._hooks.shutdown),
             )
         self._life = trio.CancelScope()
         if life.cancelled_caught:
@@ -448,12 +457,14 @@ class NodeRunner:
         error = await process.prepare(self.node)
         self._life = trio.CancelScope()  # it may have been cut short
         if error is not None:
-            self._late_init.owe()
+            self._look_after_init().owe()
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
+        """What follows, once its background tasks have ended; None: it was told to leave."""
+        await self.end_tasks()
         decision: Decision | None = None
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
@@ -480,15 +491,21 @@ class NodeRunner:
 
     async def _shut_down_late(self) -> None:
         """Undo an init that succeeded after it had been given up, if its shutdown is async."""
-        if self._late_init.take_debt():
+        if self._late_init is not None and self._late_init.take_debt():
             await self._run_hook(self._hooks.shutdown)
+
+    def _look_after_init(self) -> LateInit:
+        if self._late_init is None:
+            self._late_init = LateInit(self.name, self.executor.log, self.done)
+        return self._late_init
 
     async def _serve(self) -> Decision | None:
         """Tick until told to leave, or until a failure ends this incarnation."""
         self._enter(NodeState.RUNNING, "ticking")
         decision: Decision | None = None
         mailbox, ticker = self.mailbox, self._ticker
-        self._inputs.start()
+        if self._inputs is not None:
+            self._inputs.start()
         self._turnstile.begin()
         if self._background_error is not None:
             self._life.cancel()  # a task that init started has failed already
@@ -507,7 +524,8 @@ class NodeRunner:
         self._life = trio.CancelScope()
         self._turnstile.end()
         self.safe_state.tick_ended()
-        self._inputs.stop()
+        if self._inputs is not None:
+            self._inputs.stop()
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
@@ -653,7 +671,14 @@ class NodeRunner:
                 "node %r is stopping: background task %r was not started", self.name, function
             )
         else:
+            if self._tasks is None:
+                self._tasks = BackgroundTasks(self.name, self.executor, self._background_failed)
             self._tasks.start(function, args)
+
+    async def end_tasks(self) -> None:
+        """End the node's background tasks. A checkpoint if it has any."""
+        if self._tasks is not None:
+            await self._tasks.end()
 
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):

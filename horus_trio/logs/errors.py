@@ -41,12 +41,10 @@ class ErrorLog:
         clock: Seconds.
     """
 
-    __slots__ = ("_clock", "_log", "_throttle")
-
     def __init__(self, log: OffLoopLogger, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
-        self._throttle: Throttle | None = None  # few ever have anything to tell
+        self._throttle = Throttle()
 
     def tell(self, family: str, error: BaseException, text: str, where: str = "") -> None:
         """Log one more error, or hold it back.
@@ -58,8 +56,6 @@ class ErrorLog:
             where: What follows the sentence where an error is told in full: `` in tick 1``.
         """
         text = text.rstrip()
-        if self._throttle is None:
-            self._throttle = Throttle()
         notice = self._throttle.admit(
             self._clock(),
             family,
@@ -77,9 +73,8 @@ class ErrorLog:
 
     def close(self) -> None:
         """Tell what is held back."""
-        if self._throttle is not None:
-            for notice in self._throttle.close(self._clock()):
-                self._log.error("%s", _sentence(notice))
+        for notice in self._throttle.close(self._clock()):
+            self._log.error("%s", _sentence(notice))
 
 
 def headline(error: BaseException) -> str:

@@ -18,7 +18,7 @@ import trio
 from trio_util import move_on_when
 
 from ..errors import HorusError, NodeExited, add_remedy
-from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner
+from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, hold_nodes
 from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
@@ -155,8 +155,11 @@ class Run:
             contextlib.ExitStack() as watches,
         ):
             async with trio.open_nursery() as nursery:
+                with trio.CancelScope(shield=True):
+                    nodes = await nursery.start(hold_nodes)
                 executor = self.executor = AsyncIOExecutor(
                     nursery,
+                    nodes,
                     limiter=scheduler.settings.limiter or trio.CapacityLimiter(POOL_TOKENS),
                     max_abandoned=scheduler.settings.max_abandoned,
                     topics=scheduler._topics,

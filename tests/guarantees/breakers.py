@@ -143,7 +143,7 @@ BREAKERS = [
     Breaker(
         promise="G4",
         breaks="who waits in a link is not woken",
-        search="        for wake in wakers:\n            wake()\n",
+        search="        for wake in wakers or ():\n            wake()\n",
         replace="        for wake in wakers:\n            pass\n",
         tests="is_woken",
     ),
@@ -360,8 +360,8 @@ BREAKERS = [
     Breaker(
         promise="G8",
         breaks="a failed node does not enter its safe state",
-        search="            self.safe_state.enter()\n        await self._tasks.end()\n",
-        replace="            pass\n        await self._tasks.end()\n",
+        search="            self.safe_state.enter()\n        await self.end_tasks()\n",
+        replace="            pass\n        await self.end_tasks()\n",
         tests="matrix",
     ),
     Breaker(
