@@ -197,13 +197,17 @@ class AsyncIOExecutor:
             grace = min(FORCED_GRACE, within / 2)
             deadline = self.timer.alarm(lambda now: self.force_all(grace))
             deadline.set(self.clock() + within - grace)
-            gates: dict[tuple[int, bool], trio.Event] = {}
-            for runner in tuple(self.runners.values()):
-                runner.leave("shutdown", gates.setdefault(_turn(runner), trio.Event()))
+            turns: dict[tuple[int, bool], list[NodeRunner]] = {}
+            for runner in self.runners.values():
+                turns.setdefault(_turn(runner), []).append(runner)
+            gates = {turn: trio.Event() for turn in turns}
+            for turn, runners in turns.items():
+                for runner in runners:
+                    runner.leave("shutdown", gates[turn])
             for turn in sorted(gates):
                 gates[turn].set()
-                for runner in tuple(self.runners.values()):
-                    if _turn(runner) == turn:
+                for runner in turns[turn]:
+                    if not runner.done.is_set():
                         await runner.done.wait()
             deadline.clear()
 

@@ -65,6 +65,7 @@ class NodeRunner:
         "_grace",
         "_hooks",
         "_inputs",
+        "_is_cut",
         "_judge",
         "_late_init",
         "_life",
@@ -134,6 +135,7 @@ class NodeRunner:
         self._started = False
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
+        self._is_cut = False
         self._grace: Alarm | None = None
         own = None
         if options.thread == "own" and hooks.uses_threads:
@@ -410,18 +412,19 @@ class NodeRunner:
             self.executor.safety.trip(f"node {self.name!r} failed for good")
         if isinstance(decision, (GiveUp, EndRun)):
             self.safe_state.enter()
-        await self.end_tasks()
+        await self._end_tasks()
         if error is not None:
             await self._shut_down_late()
             return
-        if self._gate is not None:
+        if self._gate is not None and not self._gate.is_set():
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
         self.phase = "in enter_safe_state"
         await self.safe_state.close()
-        self._worker.renew_fence()  # a shutdown has time of its own, and may publish
         self.shutdown_while_busy |= self._worker.stuck is not None
-        await self._run_hook(self._hooks.shutdown)
+        if self._hooks.shutdown is not None:
+            self._worker.renew_fence()  # a shutdown has time of its own, and may publish
+            await self._run_hook(self._hooks.shutdown)
 
     async def _initialise(self) -> BaseException | None:
         if self.ledger.restarts and self._rebuild is not None:
@@ -464,7 +467,7 @@ class NodeRunner:
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
         """What follows, once its background tasks have ended; None: it was told to leave."""
-        await self.end_tasks()
+        await self._end_tasks()
         decision: Decision | None = None
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
@@ -507,20 +510,24 @@ class NodeRunner:
         if self._inputs is not None:
             self._inputs.start()
         self._turnstile.begin()
-        if self._background_error is not None:
-            self._life.cancel()  # a task that init started has failed already
-        with self._life:
-            while mailbox.leaving is None:
-                error: BaseException | None = None
-                with ticker.open_scope() as scope:
-                    error = await self._tick_on()
-                if scope.cancelled_caught:
-                    error = ticker.error
-                if error is not None:
+        self._is_cut = False
+        while mailbox.leaving is None and self._background_error is None:
+            error: BaseException | None = None
+            with ticker.open_scope() as self._life:
+                error = await self._tick_on()
+            if self._life.cancelled_caught:
+                if self._is_cut:
+                    break
+                error = ticker.error
+            if error is not None:
+                self._life = trio.CancelScope()
+                if self._is_cut:
+                    self._life.cancel()
+                with self._life:
                     decision = await self._tick_failed(error)
-                    if decision is not None:
-                        break
-                self._tick_over()
+                if decision is not None or self._life.cancelled_caught:
+                    break
+            self._tick_over()
         self._life = trio.CancelScope()
         self._turnstile.end()
         self.safe_state.tick_ended()
@@ -657,6 +664,7 @@ class NodeRunner:
         self._grace.set(self._clock() + seconds)
 
     def _cut_short(self) -> None:
+        self._is_cut = True
         self._worker.cancel()
         self._ticker.lift_limit()
         self._life.cancel()
@@ -675,7 +683,7 @@ class NodeRunner:
                 self._tasks = BackgroundTasks(self.name, self.executor, self._background_failed)
             self._tasks.start(function, args)
 
-    async def end_tasks(self) -> None:
+    async def _end_tasks(self) -> None:
         """End the node's background tasks. A checkpoint if it has any."""
         if self._tasks is not None:
             await self._tasks.end()

@@ -23,6 +23,7 @@ from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
 from .conductor import Conductor
+from .garbage import frozen_heap
 from .member import Member
 from .metronome import Metronome, late_phase, spread_phases
 from .report import NodeFailure, RunReport, SchedulerStatistics, advice
@@ -184,6 +185,8 @@ class Run:
                                 lookout = self._look_out(executor, signals)
                                 self._lookout = watches.enter_context(lookout)
                             await self._start(executor)
+                            if self._lookout is not None:
+                                watches.enter_context(frozen_heap())
                             task_status.started()
                             self._begin(executor, duration)
                             if self._lookout is not None:
@@ -221,7 +224,8 @@ class Run:
             for runner in started:
                 runner.start()
             for runner in started:
-                await runner.settled.wait()
+                if not runner.settled.is_set():
+                    await runner.settled.wait()
 
     def _begin(self, executor: AsyncIOExecutor, duration: float | None) -> None:
         """Everything is initialised: the grid begins now."""

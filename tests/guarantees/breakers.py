@@ -102,8 +102,8 @@ BREAKERS = [
     Breaker(
         promise="G3",
         breaks="a tick that was cut off is not a failure of its node",
-        search="                    error = ticker.error\n",
-        replace="                    error = None\n",
+        search="                error = ticker.error\n",
+        replace="                error = None\n",
         tests="policy",
     ),
     Breaker(
@@ -360,8 +360,8 @@ BREAKERS = [
     Breaker(
         promise="G8",
         breaks="a failed node does not enter its safe state",
-        search="            self.safe_state.enter()\n        await self.end_tasks()\n",
-        replace="            pass\n        await self.end_tasks()\n",
+        search="            self.safe_state.enter()\n        await self._end_tasks()\n",
+        replace="            pass\n        await self._end_tasks()\n",
         tests="matrix",
     ),
     Breaker(
