@@ -131,7 +131,7 @@ class Fence:
         self.closed: bool = False
         self.expired: bool = False
         self._lock = threading.Lock()
-        # None until needed: many nodes never send, and few ever wait.
+        # Made when they are needed: most nodes do without, and there may be very many.
         self._guards: weakref.WeakSet[threading.Lock | threading.RLock] | None = None
         self._wakers: set[Callable[[], None]] | None = None
 

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import pytest
 
 import horus_trio
+import horus_trio.profiling
 import horus_trio.testing
 
 ROOT = Path(__file__).parent.parent
@@ -187,7 +188,12 @@ def test_every_command_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "module"), [("names", horus_trio), ("testing", horus_trio.testing)]
+    ("page", "module"),
+    [
+        ("names", horus_trio),
+        ("profiling", horus_trio.profiling),
+        ("testing", horus_trio.testing),
+    ],
 )
 def test_the_reference_has_every_public_name(page: str, module: ModuleType) -> None:
     listed = re.findall(

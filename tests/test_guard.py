@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import _guard
 import pytest
@@ -107,33 +106,57 @@ def test_a_ratio_is_taken_turn_by_turn() -> None:
 
 
 class Victim:
+    """Works 20 µs at a time, on a clock of its own, on which a loop takes 10 ns."""
+
+    spent: ClassVar[float] = 0.0
+
     def work(self, number: int) -> int:
-        return sum(range(2000)) and number + 1
+        Victim.spent += 20.0
+        return number + 1
 
 
 def cost_of_victim() -> float:
-    """CPU time in µs of a call."""
-    begun = time.thread_time()
-    for number in range(200):
+    """Time in µs of a call."""
+    before = Victim.spent
+    for number in range(20):
         assert Victim().work(number) == number + 1
-    return (time.thread_time() - begun) / 200 * 1e6
+    return (Victim.spent - before) / 20
 
 
-def test_a_plant_slows_by_half_and_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def burn(loops: int) -> None:
+    Victim.spent += loops * 0.01
+
+
+@pytest.fixture
+def _victim(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(ours=cost_of_victim, base=cost_of_victim)
     monkeypatch.setattr("_planted.GUARDED", {"victim": pair})
+    monkeypatch.setattr("_planted._burn", burn)
+    monkeypatch.setattr("_planted._seconds_of_a_loop", lambda: 1e-8)
+
+
+@pytest.mark.usefixtures("_victim")
+def test_a_plant_slows_by_half_and_is_gone_afterwards() -> None:
     plant = Plant(shows="victim", owner=Victim, method="work")
     slow, plain = plant.slowed(), Victim.work
     with slow:
-        slowed = [cost_of_victim() for _ in range(9)]
-    ratios = [cost / cost_of_victim() for cost in slowed]
-    assert 1.3 < statistics.median(ratios) < 1.7
+        slowed = cost_of_victim()
+    assert slowed == pytest.approx(1.5 * cost_of_victim())
     assert Victim.work is plain
 
 
-def test_a_plant_beside_the_path_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = Pair(ours=cost_of_victim, base=cost_of_victim)
-    monkeypatch.setattr("_planted.GUARDED", {"victim": pair})
+@pytest.mark.usefixtures("_victim")
+def test_a_plant_is_calibrated_where_a_loop_takes_longer_than_was_thought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("_planted._seconds_of_a_loop", lambda: 4e-9)
+    with Plant(shows="victim", owner=Victim, method="work").slowed():
+        slowed = cost_of_victim()
+    assert slowed == pytest.approx(1.5 * cost_of_victim(), rel=1e-3)
+
+
+@pytest.mark.usefixtures("_victim")
+def test_a_plant_beside_the_path_is_said() -> None:
     plant = Plant(shows="victim", owner=Baseline, method="__eq__")
     with pytest.raises(RuntimeError, match=r"Baseline\.__eq__ costs more"):
         plant.slowed()

@@ -47,5 +47,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _complete_files(command: argparse.ArgumentParser) -> None:
     for action in command._actions:
-        if action.metavar in ("TARGET", "PATH"):
+        if action.metavar in ("TARGET", "PATH", "FILE"):
             action.complete = FILES  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ EXAMPLES = """\
   horus-trio run robot.py --set camera.rate=15 --set camera.tick_timeout=0.5
   horus-trio run robot.py --set 'imu.failure_policy=Restart(max_restarts=2)'
   horus-trio run robot.py --set scheduler.tick_rate=50 --json > report.json
+  horus-trio run robot.py --duration 30 --profile --profile-trace trace.json
 """
 
 
@@ -47,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NODE.OPTION=VALUE",
         dest="overrides",
         help="change an option of a node, or of the scheduler: scheduler.OPTION=VALUE; repeatable",
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="measure where the time of each node goes, and say what to do about it",
+    )
+    parser.add_argument(
+        "--profile-trace",
+        metavar="FILE",
+        help="profile, and write a trace that https://ui.perfetto.dev opens",
     )
     parser.add_argument("--name", metavar="NAME", help="of the robot, for reports and --robot")
     shown = parser.add_mutually_exclusive_group()

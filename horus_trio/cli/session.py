@@ -21,6 +21,7 @@ from .last_resort import end_process
 from .live import View
 from .looking import listening_if_possible
 from .overrides import apply
+from .profiling import Profiling
 from .target import load
 
 __all__ = ["Session"]
@@ -63,16 +64,19 @@ class Session:
                 capture=capture if console.live else None,
             )
             control = contextlib.nullcontext if options.no_control else listening_if_possible
-            with control(scheduler), contextlib.nullcontext() if silent else view:
+            profiling = Profiling(options, scheduler)
+            with profiling, control(scheduler), contextlib.nullcontext() if silent else view:
                 report = self._run(scheduler)
         if view.broken:
             raise BrokenPipeError
         code = _exit_code(report, self._failure)
+        if profiling.failed:
+            code = code or FAILED
         if view.stuck:
             # Nobody takes what is written, and code of the robot may hold the stream's lock: the
             # interpreter's own end would wait for both.
             os._exit(code)
-        self._say(report, code)
+        self._say(report, code, profiling)
         return code
 
     def _rename(self, scheduler: horus.Scheduler, name: str) -> None:
@@ -98,12 +102,16 @@ class Session:
         quiet = self._options.quiet
         logging.getLogger("horus_trio").setLevel(logging.WARNING if quiet else logging.INFO)
 
-    def _say(self, report: horus.RunReport, code: int) -> None:
+    def _say(self, report: horus.RunReport, code: int, profiling: Profiling) -> None:
         options = self._options
         if options.json:
-            sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n")
-        elif code or not options.quiet:
-            sys.stdout.write(f"{report}\n")
+            plain = report.to_dict() | profiling.to_dict()
+            sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+        else:
+            texts = [f"{report}\n"] if code or not options.quiet else []
+            if profile := profiling.text(self._console.size[0]):
+                texts.append(f"{profile}\n")
+            sys.stdout.write("\n".join(texts))
         sys.stdout.flush()
         if self._failure is not None:
             for paragraph in failures(self._failure, whole=options.traceback):

@@ -12,7 +12,7 @@ from .executor import (
     numbered_name,
     open_executor,
 )
-from .frames import frames_of, is_engines, place_of
+from .frames import frames_of, frames_of_thread, is_engines, only_measures, place_of
 from .mailbox import Mailbox
 from .pool import AbandonedThread, PoolStatistics, stack_of
 from .process import check_process
@@ -40,9 +40,11 @@ __all__ = [
     "describe",
     "describe_silence",
     "frames_of",
+    "frames_of_thread",
     "hold_nodes",
     "is_engines",
     "numbered_name",
+    "only_measures",
     "open_executor",
     "owner_of",
     "place_of",

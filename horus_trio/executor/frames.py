@@ -6,19 +6,25 @@ read here may be a moment old, and a task that ends meanwhile just has no more f
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import operator
 import os
+import sys
 import sysconfig
+from collections import deque
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
 import trio
 
-__all__ = ["frames_of", "is_engines", "place_of"]
+__all__ = ["frames_of", "frames_of_thread", "is_engines", "only_measures", "place_of"]
 
 
 def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
     """The frames of a task with their lines, from the outermost on; any thread."""
-    frames = task.iter_await_frames()
+    frames = _frames_within(task)
     while True:
         try:
             frame, line = next(frames)
@@ -27,11 +33,51 @@ def frames_of(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
         yield frame, line
 
 
+def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
+    """The frames of a thread with their lines, from the innermost on; any thread.
+
+    Empty if there is no such thread.
+    """
+    # The interpreter must not switch threads half-way: a thread that runs on while its frames are
+    # walked along hands out frames that are freed already, and CPython 3.11 crashes on them. It
+    # switches between the byte codes of Python, so this walk has none: it is one call of `extend`,
+    # and everything that it draws from is C.
+    start: Iterator[Any] = map(
+        operator.itemgetter(thread), itertools.starmap(sys._current_frames, [()])
+    )
+    walk = itertools.accumulate(itertools.chain(start, itertools.repeat("f_back")), getattr)
+    frames, again = itertools.tee(walk)
+    found: deque[tuple[FrameType, int]] = deque()
+    with contextlib.suppress(KeyError, AttributeError):  # no such thread; past the outermost
+        found.extend(zip(frames, map(operator.attrgetter("f_lineno"), again), strict=False))
+    return list(found)
+
+
+def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
+    """What the task awaits; and what a profiler resumes by hand instead of awaiting it."""
+    last: FrameType | None = None
+    for frame, line in task.iter_await_frames():
+        yield frame, line
+        last = frame
+    while last is not None and only_measures(last.f_code.co_filename):
+        awaited, last = last.f_locals.get("coroutine"), None
+        while awaited is not None:
+            frame = getattr(awaited, "cr_frame", None) or awaited.gi_frame
+            yield frame, frame.f_lineno
+            last = frame
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
 def is_engines(frame: FrameType) -> bool:
     """Whether it is a frame of Trio or of this package, demonstrations excepted."""
     module = str(frame.f_globals.get("__name__", ""))
     ours = module.partition(".")[0] in ("trio", "outcome", "horus_trio")
     return ours and not module.startswith("horus_trio.cli.")
+
+
+def only_measures(file: str) -> bool:
+    """Whether it is a file of the profiler, which stands between the engine and a hook."""
+    return _MEASURING in file
 
 
 def place_of(frames: Sequence[tuple[FrameType, int]]) -> str:
@@ -55,4 +101,5 @@ def _is_librarys(file: str) -> bool:
 
 
 _LIBRARY = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
+_MEASURING = f"{os.sep}horus_trio{os.sep}profiling{os.sep}"
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))

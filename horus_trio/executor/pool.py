@@ -8,7 +8,6 @@ without a token; those beyond keep theirs, so the number of threads stays bounde
 from __future__ import annotations
 
 import itertools
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import trio
 
 from ..timer import Timer
+from .frames import frames_of_thread, only_measures
 from .threads import ThreadCall, WorkerThread
 
 __all__ = ["AbandonedThread", "BlockingPool", "PoolStatistics", "stack_of"]
@@ -159,13 +159,15 @@ class BlockingPool:
 
 def stack_of(thread: int | None) -> str:
     """Where a thread is, as text, without the frames that only lead to the node's code."""
-    frame = sys._current_frames().get(thread or 0)
-    entries = traceback.extract_stack(frame) if frame is not None else []
-    for index, entry in enumerate(entries):
-        if entry.filename == _THREADS_FILE and entry.name == "work":
-            entries = entries[index + 1 :]
+    codes = [(frame.f_code, line) for frame, line in frames_of_thread(thread)]
+    for depth, (code, _) in enumerate(codes):
+        if code is ThreadCall.work.__code__:
+            codes = codes[:depth]
             break
-    return "".join(traceback.format_list([e for e in entries if "/outcome/" not in e.filename]))
-
-
-_THREADS_FILE = ThreadCall.work.__code__.co_filename
+    return "".join(
+        traceback.format_list(
+            traceback.FrameSummary(code.co_filename, line, code.co_name)
+            for code, line in reversed(codes)
+            if "/outcome/" not in code.co_filename and not only_measures(code.co_filename)
+        )
+    )

@@ -65,6 +65,7 @@ class SafeState:
         "_executor",
         "_failed",
         "_is_ending",
+        "_is_over",
         "_name",
         "_once",
         "_over",
@@ -162,7 +163,8 @@ class SafeState:
     def renew(self) -> None:
         """A new episode: the hook may be called again. On the loop."""
         self._once = threading.Lock()
-        self._over = trio.Event()
+        self._is_over = False
+        self._over: trio.Event | None = None
         self._call: SafeCall | None = None
         self._started = math.nan
         self._ended = math.nan
@@ -240,9 +242,10 @@ class SafeState:
         Waits for it as long as it may take; one that is still out then is left behind.
         """
         self.live = False
-        if self.called != self.called or self._over.is_set():
+        if self.called != self.called or self._is_over:
             return
-        over, call = self._over, self._call
+        over, call = trio.Event(), self._call
+        self._over = over
         with self._bounded(self.called + self.allowance):
             await over.wait()
         if call is not None:
@@ -297,7 +300,9 @@ class SafeState:
         self._end()
 
     def _end(self) -> None:
-        self._over.set()
+        self._is_over = True
+        if self._over is not None:
+            self._over.set()
         if self.error is not None:
             self._failed(self.error)
         if self._passing:

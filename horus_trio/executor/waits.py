@@ -8,7 +8,6 @@ topics and links, who used them last.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..health import NodeState
 from ..topics import Hub, Link
-from .frames import frames_of, is_engines, place_of
+from .frames import frames_of, frames_of_thread, is_engines, place_of
 from .threads import ThreadCall
 from .ticker import Ticker
 
@@ -85,12 +84,10 @@ def _frames(runner: NodeRunner, call: ThreadCall | None) -> list[tuple[FrameType
 
 def _frames_of_call(call: ThreadCall) -> list[tuple[FrameType, int]]:
     stack: list[tuple[FrameType, int]] = []
-    frame = sys._current_frames().get(call.thread or 0)
-    while frame is not None:
+    for frame, line in frames_of_thread(call.thread):
         if frame.f_code is ThreadCall.work.__code__:
             return stack[::-1]
-        stack.append((frame, frame.f_lineno))
-        frame = frame.f_back
+        stack.append((frame, line))
     return []
 
 

@@ -7,7 +7,6 @@ exactly one notice, or is still held back and comes out of `close`. And the noti
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -55,7 +54,7 @@ class Throttle:
         self._lines = lines
         self._kinds: dict[tuple[str, Hashable], _Kind] = {}
         self._others: dict[str, _Kind] = {}
-        self._told: collections.deque[tuple[float, int]] = collections.deque()
+        self._told: list[tuple[float, int]] = []  # those of the interval that ends now
 
     def admit(
         self, now: float, family: str, kind: Hashable = None, *, latest: str = "", lines: int = 1
@@ -114,8 +113,7 @@ class Throttle:
         return self._others[family]
 
     def _room(self, now: float) -> int:
-        while self._told and self._told[0][0] <= now - self._interval:
-            self._told.popleft()
+        self._told = [told for told in self._told if told[0] > now - self._interval]
         return self._lines - sum(lines for _, lines in self._told)
 
 

@@ -178,6 +178,8 @@ class Run:
                     nursery.start_soon(self._conductor.run)
                 if staging is not None:
                     staging.prepare(executor)
+                if scheduler._profile is not None:
+                    watches.enter_context(scheduler._profile(executor))
                 try:
                     async with move_on_when(self._stopping.wait):
                         try:

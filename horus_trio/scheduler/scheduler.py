@@ -8,6 +8,7 @@ import inspect
 import math
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, Unpack
 
 import trio
@@ -23,7 +24,7 @@ from ..errors import (
     add_remedy,
     nearest,
 )
-from ..executor import EmergencyReport, check_process, numbered_name
+from ..executor import AsyncIOExecutor, EmergencyReport, check_process, numbered_name
 from ..health import Health
 from ..messages import AsyncResult, Fence, current_fence
 from ..node import (
@@ -104,6 +105,7 @@ class Scheduler:
         self._observers: list[Observer] = []
         self._run_state: Run | None = None
         self._last_resort: Callable[[str], None] | None = None  # ends a process that cannot end
+        self._profile: Callable[[AsyncIOExecutor], AbstractContextManager[None]] | None = None
         self._last_statistics: SchedulerStatistics | None = None
         self.report: RunReport | None = None
         """The last run's report."""

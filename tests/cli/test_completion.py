@@ -36,6 +36,8 @@ def has_shtab() -> bool:
         ("horus-trio do", {"doctor"}),
         ("horus-trio run --dur", {"--duration"}),
         ("horus-trio run ro", {"robot.py"}),
+        ("horus-trio run --prof", {"--profile", "--profile-trace"}),
+        ("horus-trio run robot.py --profile-trace ro", {"robot.py"}),
         ("horus-trio completion ", {"bash", "zsh", "tcsh"}),
         ("horus-trio hz --", {"--robot", "--json", "--count", "--help"}),
     ],

@@ -22,7 +22,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import Fatal, Ignore, Miss, Node, NodeState, Restart, SafetyOutcome, Scheduler
-from horus_trio.executor import open_executor
+from horus_trio.executor import NodeRunner, open_executor
 from horus_trio.executor.safe_state import SafeCall
 from horus_trio.messages import Fence
 from horus_trio.node import Hook
@@ -901,7 +901,7 @@ def test_an_emergency_is_not_lost_in_a_reset() -> None:
 
 
 async def test_a_cry_in_the_midst_of_a_reset_begins_a_new_episode(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arm = Arm(rate=4)
     scheduler = Scheduler(signals=False).add(arm)
@@ -914,13 +914,13 @@ async def test_a_cry_in_the_midst_of_a_reset_begins_a_new_episode(
         assert run is not None
         assert run.executor is not None
         [runner] = run.executor.runners.values()
-        let_go = runner.let_go
+        let_go = NodeRunner.let_go
 
-        def cry_meanwhile() -> None:
+        def cry_meanwhile(runner: NodeRunner) -> None:
             scheduler.emergency_stop("two")  # as another thread may
-            let_go()
+            let_go(runner)
 
-        runner.let_go = cry_meanwhile  # type: ignore[method-assign]
+        monkeypatch.setattr(NodeRunner, "let_go", cry_meanwhile)
         scheduler.reset_emergency()
         await trio.sleep(1)
         assert arm.did(ticks=True).count("safe") == 2

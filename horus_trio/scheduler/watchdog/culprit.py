@@ -6,13 +6,20 @@ a tick costs nothing for it.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from ...executor import TASK_ADVICE, Owner, is_engines, owner_of, place_of
+from ...executor import (
+    TASK_ADVICE,
+    Owner,
+    frames_of_thread,
+    is_engines,
+    only_measures,
+    owner_of,
+    place_of,
+)
 
 __all__ = ["Culprit", "text_of", "who_runs"]
 
@@ -47,19 +54,16 @@ class Culprit:
 
 def who_runs(thread: int) -> Culprit | None:
     """Whose code the thread of that identifier is in now; None: there is no such thread."""
-    frames: list[FrameType] = []
-    owner: Owner | None = None
-    frame: FrameType | None = sys._current_frames().get(thread)
-    if frame is None:
+    frames = frames_of_thread(thread)
+    if not frames:
         return None
-    while frame is not None:
+    owner: Owner | None = None
+    for depth, (frame, _) in enumerate(frames):
         owner = owner_of(frame)
         if owner is not None:
-            frames = frames or [frame]
+            frames = frames[: max(depth, 1)]
             break
-        frames.append(frame)
-        frame = frame.f_back
-    stack = [(frame, frame.f_lineno) for frame in reversed(frames)]
+    stack = [(f, line) for f, line in reversed(frames) if not only_measures(f.f_code.co_filename)]
     if owner is None:
         owner = Owner(node=None, what="code of no node", advice=TASK_ADVICE)
     return Culprit(
@@ -68,7 +72,7 @@ def who_runs(thread: int) -> Culprit | None:
         where=place_of(stack),
         stack=text_of(stack),
         advice=owner.advice,
-        is_idle=owner.node is None and is_engines(frames[0]),
+        is_idle=owner.node is None and is_engines(frames[0][0]),
     )
 
 

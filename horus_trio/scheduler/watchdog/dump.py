@@ -9,14 +9,20 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import trio
 
-from ...executor import AsyncIOExecutor, describe_silence, frames_of, is_engines, wait_of
+from ...executor import (
+    AsyncIOExecutor,
+    describe_silence,
+    frames_of,
+    frames_of_thread,
+    is_engines,
+    wait_of,
+)
 from ...health import NodeState
 
 if TYPE_CHECKING:
@@ -112,8 +118,8 @@ def _children(nursery: trio.Nursery) -> list[trio.lowlevel.Task]:
 
 def _threads() -> Iterator[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        stack = list(_stack(reversed(list(traceback.walk_stack(frame))), "    "))
+    for ident in sys._current_frames():
+        stack = list(_stack(reversed(frames_of_thread(ident)), "    "))
         if ident == threading.get_ident() and not stack:
             continue  # it does nothing but this
         idle = "" if stack else ", idle"

@@ -5,15 +5,15 @@ A step is what a task does between two yields. The time is real, whatever the ru
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import trio
 
+from ...executor import frames_of_thread
 from ..eviction import is_inside
 from ..places import Place, place_of_frames
 
@@ -80,7 +80,7 @@ class StepWatch(trio.abc.Instrument):
             step = self._step
             if step is None or time.perf_counter() - step.began < self._limit / 2:
                 continue
-            place = _place_in_task(sys._current_frames().get(self._loop))
+            place = _place_in_task(frames_of_thread(self._loop))
             if place is not None and self._step is step:
                 step.place = place
 
@@ -104,14 +104,13 @@ def watch_steps(limit: float) -> Iterator[StepWatch]:
         thread.join()
 
 
-def _place_in_task(frame: FrameType | None) -> Place | None:
+def _place_in_task(frames: Sequence[tuple[FrameType, int]]) -> Place | None:
     """Where the running task stands: what is above Trio's loop on the stack, and not ours."""
     stack: list[tuple[FrameType, int]] = []
-    while frame is not None:
+    for frame, line in frames:
         module = str(frame.f_globals.get("__name__", ""))
         if module == "trio._core._run":
             break
         if not module.startswith("horus_trio."):
-            stack.append((frame, frame.f_lineno))
-        frame = frame.f_back
+            stack.append((frame, line))
     return place_of_frames(reversed(stack))
