@@ -133,9 +133,9 @@ class Histogram:
     def summary(self) -> Distribution:
         """Summarise what was recorded so far; any thread."""
         counts = self._counts.copy()  # one C call: atomic beside `record`
+        if not counts:
+            return _NOTHING
         total = sum(counts.values())
-        if not total:
-            return Distribution()
         ordered = sorted(counts, key=_middle)
         longest = self._max
 
@@ -155,6 +155,9 @@ class Histogram:
             p99=percentile(0.99),
             max=longest,
         )
+
+
+_NOTHING = Distribution()
 
 
 def _middle(bucket: int) -> float:

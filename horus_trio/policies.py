@@ -91,6 +91,9 @@ class FailureState:
     open: bool = False
 
 
+_NO_FAILURE = FailureState()
+
+
 class FailurePolicy(abc.ABC):
     """A rule for failures. Subclasses are frozen values; one value serves any number of nodes."""
 
@@ -98,7 +101,7 @@ class FailurePolicy(abc.ABC):
 
     def start(self) -> FailureState:
         """The state of a node that has not failed yet."""
-        return FailureState()
+        return _NO_FAILURE
 
     @abc.abstractmethod
     def failed(self, state: FailureState, now: float, roll: float) -> tuple[FailureState, Decision]:

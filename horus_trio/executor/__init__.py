@@ -8,6 +8,7 @@ from .executor import (
     POOL_TOKENS,
     AsyncIOExecutor,
     ExecutorStatistics,
+    hold_nodes,
     numbered_name,
     open_executor,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "describe_silence",
     "frames_of",
     "frames_of_thread",
+    "hold_nodes",
     "is_engines",
     "numbered_name",
     "only_measures",

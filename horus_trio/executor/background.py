@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ..messages import Fence, current_fence
 from .worker import FAILURES
+
+if TYPE_CHECKING:
+    from .executor import AsyncIOExecutor
 
 __all__ = ["BackgroundTasks"]
 
@@ -18,22 +21,24 @@ class BackgroundTasks:
 
     Arguments:
         name: The node's name.
-        start: Starts a task; each is shielded, and cancelled by `end`.
+        executor: Starts the tasks; each is shielded, and cancelled by `end`.
         failed: Called with what one of them raised.
     """
+
+    __slots__ = ("_executor", "_failed", "_fence", "_idle", "_name", "_scopes")
 
     def __init__(
         self,
         name: str,
-        start: Callable[..., None],
+        executor: AsyncIOExecutor,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._name = name
-        self._start = start
+        self._executor = executor
         self._failed = failed
-        self._fence: Fence | None = None  # of the tasks that run
+        self._fence: Fence | None = None
         self._scopes: dict[trio.CancelScope, None] = {}
-        self._idle: trio.Event | None = None  # awaited
+        self._idle: trio.Event | None = None
 
     def start(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start one; on the loop."""
@@ -41,7 +46,7 @@ class BackgroundTasks:
         self._scopes[scope] = None
         if self._fence is None:
             self._fence = Fence(self._name)
-        self._start(self._run, scope, self._fence, function, args)
+        self._executor.start_soon(self._run, scope, self._fence, function, args)
 
     def cancel(self) -> None:
         """Cancel all of them."""
@@ -51,12 +56,12 @@ class BackgroundTasks:
     async def end(self) -> None:
         """Cancel all of them, wait for them, and fence off whatever they left behind."""
         if self._scopes:
-            idle = self._idle = trio.Event()
+            self._idle = trio.Event()
             self.cancel()
-            await idle.wait()
-        fence, self._fence = self._fence, None
-        if fence is not None:
-            fence.close()
+            await self._idle.wait()
+        if self._fence is not None:
+            self._fence.close()
+            self._fence = None
 
     async def _run(
         self,

@@ -30,10 +30,11 @@ from ..topics import Hub, Subscription, Topics
 from .pool import BlockingPool, PoolStatistics
 from .process import check_process
 from .runner import NodeRunner
+from .safe_state import SafeState
 from .safety import SafetyChain
 from .worker import FORCED_GRACE
 
-__all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor"]
+__all__ = ["AsyncIOExecutor", "ExecutorStatistics", "hold_nodes", "open_executor"]
 
 POOL_TOKENS = 4
 """Blocking calls at once, as many as HORUS's Tokio runtime has workers."""
@@ -57,6 +58,7 @@ class AsyncIOExecutor:
 
     Arguments:
         nursery: Where the tasks live. Its owner calls `shutdown_all` before leaving it.
+        nodes: Where those of the nodes live: what `hold_nodes` gave.
         limiter: Tokens of the blocking pool.
         max_abandoned: Threads that may be left behind before tokens are held back.
         topics: The topics of the nodes.
@@ -69,6 +71,7 @@ class AsyncIOExecutor:
     def __init__(
         self,
         nursery: trio.Nursery,
+        nodes: trio.Nursery,
         *,
         limiter: trio.CapacityLimiter,
         max_abandoned: int,
@@ -80,6 +83,7 @@ class AsyncIOExecutor:
     ) -> None:
         clock = trio.lowlevel.current_clock()
         self.nursery = nursery
+        self._nodes = nodes
         self.clock: Callable[[], float] = clock.current_time
         self.topics = topics
         self.log_thread = log_thread
@@ -91,6 +95,8 @@ class AsyncIOExecutor:
             limiter, max_abandoned, self.timer, self.clock, self.start_soon
         )
         self.safety: SafetyChain = SafetyChain(self.clock, self.log)
+        self.nothing_to_make_safe: SafeState = SafeState.of_nothing(self)
+        """Shared by the nodes that have no ``enter_safe_state`` and are not critical."""
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None
@@ -191,13 +197,17 @@ class AsyncIOExecutor:
             grace = min(FORCED_GRACE, within / 2)
             deadline = self.timer.alarm(lambda now: self.force_all(grace))
             deadline.set(self.clock() + within - grace)
-            gates: dict[tuple[int, bool], trio.Event] = {}
-            for runner in tuple(self.runners.values()):
-                runner.leave("shutdown", gates.setdefault(_turn(runner), trio.Event()))
+            turns: dict[tuple[int, bool], list[NodeRunner]] = {}
+            for runner in self.runners.values():
+                turns.setdefault(_turn(runner), []).append(runner)
+            gates = {turn: trio.Event() for turn in turns}
+            for turn, runners in turns.items():
+                for runner in runners:
+                    runner.leave("shutdown", gates[turn])
             for turn in sorted(gates):
                 gates[turn].set()
-                for runner in tuple(self.runners.values()):
-                    if _turn(runner) == turn:
+                for runner in turns[turn]:
+                    if not runner.done.is_set():
                         await runner.done.wait()
             deadline.clear()
 
@@ -273,6 +283,10 @@ class AsyncIOExecutor:
         """Start a task of the engine in a clean context: no tick's fence. On the loop."""
         self.clean_context.run(self.nursery.start_soon, function, *args)
 
+    def start_node(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Start a node's task, in a clean context and shielded. On the loop."""
+        self.clean_context.run(self._nodes.start_soon, function)
+
     def request_stop(self, reason: str) -> None:
         """A node wants the run to stop; any thread."""
         self._request_stop(reason)
@@ -310,6 +324,7 @@ class AsyncIOExecutor:
         if self._owns_results:
             self._results_hub.close()
         self._timer_scope.cancel()
+        self._nodes.cancel_scope.cancel()
 
     def _find(self, node: Node | str) -> NodeRunner:
         name = node if isinstance(node, str) else getattr(node, "name", None)
@@ -340,6 +355,17 @@ def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:
     return name
 
 
+async def hold_nodes(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Give a nursery for nodes that nothing outside cancels, until its own scope is cancelled.
+
+    One shield for all of them: each of its own would be another half KiB.
+    """
+    async with trio.open_nursery() as nodes:
+        nodes.cancel_scope.shield = True
+        task_status.started(nodes)
+        await trio.sleep_forever()
+
+
 @contextlib.asynccontextmanager
 async def open_executor(
     *,
@@ -363,8 +389,11 @@ async def open_executor(
     with LogThread() as log_thread:
         async with trio.open_nursery() as nursery:
             topics = Topics() if topics is None else topics
+            with trio.CancelScope(shield=True):
+                nodes = await nursery.start(hold_nodes)
             executor = AsyncIOExecutor(
                 nursery,
+                nodes,
                 limiter=trio.CapacityLimiter(POOL_TOKENS) if limiter is None else limiter,
                 max_abandoned=max_abandoned,
                 topics=topics,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..health import InputStatistics
-from ..logs import Throttle, span
+from ..logs import Notice, Throttle, span
 from ..node import NodeOptions, Seat
 from ..topics import Sub
 from .freshness import Freshness
@@ -31,6 +31,18 @@ class Inputs:
         failed: Called with what an ``on_stale`` raised.
     """
 
+    __slots__ = (
+        "_executor",
+        "_failed",
+        "_mailbox",
+        "_name",
+        "_seat",
+        "_serving",
+        "_throttle",
+        "_triggers",
+        "_watches",
+    )
+
     def __init__(
         self,
         executor: AsyncIOExecutor,
@@ -45,7 +57,7 @@ class Inputs:
         self._mailbox = mailbox
         self._seat = seat
         self._failed = failed
-        self._throttle = Throttle()
+        self._throttle: Throttle | None = None
         self._serving = False
         for pub in options.pubs:
             seat.topics.declare(pub)
@@ -104,7 +116,7 @@ class Inputs:
 
     def _stale(self, sub: Sub) -> None:
         self._listen(sub.topic)
-        notice = self._throttle.admit(self._seat.clock(), "stale", sub.topic)
+        notice = self._admit("stale", sub)
         if notice is not None:
             self._executor.log.warning(
                 "node %r: its input %r is stale, without a message for %g s: %s%s",
@@ -117,6 +129,11 @@ class Inputs:
         if sub.on_stale is not None:
             self._tell_stale(sub, sub.on_stale)
 
+    def _admit(self, what: str, sub: Sub) -> Notice | None:
+        if self._throttle is None:
+            self._throttle = Throttle()
+        return self._throttle.admit(self._seat.clock(), what, sub.topic)
+
     def _tell_stale(self, sub: Sub, on_stale: Callable[[str], object]) -> None:
         try:
             on_stale(sub.topic)
@@ -125,7 +142,7 @@ class Inputs:
 
     def _recovered(self, sub: Sub, seconds: float) -> None:
         self._listen(sub.topic)
-        if self._throttle.admit(self._seat.clock(), "recovered", sub.topic) is not None:
+        if self._admit("recovered", sub) is not None:
             self._executor.log.info(
                 "node %r: its input %r has recovered, after %.3g s", self._name, sub.topic, seconds
             )

@@ -30,6 +30,19 @@ class Judge:
         failure: The error that was final, with a note that says where; or None.
     """
 
+    __slots__ = (
+        "_clock",
+        "_dice",
+        "_errors",
+        "_hooks",
+        "_ledger",
+        "_log",
+        "_name",
+        "_policy",
+        "_state",
+        "failure",
+    )
+
     def __init__(
         self,
         name: str,
@@ -46,8 +59,9 @@ class Judge:
         self._ledger = ledger
         self._clock = clock
         self._dice = dice
-        self._errors = ErrorLog(log, clock)
-        self._hooks: dict[str, _HookErrors] = {}
+        self._log = log
+        self._errors: ErrorLog | None = None  # made for the first of them, as few nodes ever fail
+        self._hooks: dict[str, _HookErrors] | None = None
 
     @property
     def is_counting(self) -> bool:
@@ -66,7 +80,7 @@ class Judge:
         self._ledger.failures += 1
         add_remedy(error)
         self._ledger.last_error = text = text_of(error)
-        self._errors.tell(f"node {self._name!r} failed", error, text, f" in {where}")
+        self._tell(f"node {self._name!r} failed", error, text, f" in {where}")
 
     def note_observer(self, error: BaseException, what: str) -> str:
         """Count and log what a notification of the node raised; returns it as text.
@@ -78,12 +92,14 @@ class Judge:
         self._ledger.observer_errors += 1
         add_remedy(error)
         self._ledger.last_error = text = text_of(error)
-        self._errors.tell(f"node {self._name!r}: {what} failed", error, text)
+        self._tell(f"node {self._name!r}: {what} failed", error, text)
         return text
 
     def note_hook(self, error: BaseException, hook: str) -> None:
         """Count, log and keep what a hook raised whose errors change nothing."""
         text = self.note_observer(error, hook)
+        if self._hooks is None:
+            self._hooks = {}
         self._hooks.setdefault(hook, _HookErrors()).add(error, text)
 
     @property
@@ -91,13 +107,19 @@ class Judge:
         """What has been kept of the errors of hooks, as text, and how many there were besides."""
         return [
             f"{hook} of node {self._name!r}: {text}"
-            for hook, errors in self._hooks.items()
+            for hook, errors in (self._hooks or {}).items()
             for text in errors.texts()
         ]
 
     def close(self) -> None:
         """The node has left: log what was held back."""
-        self._errors.close()
+        if self._errors is not None:
+            self._errors.close()
+
+    def _tell(self, family: str, error: BaseException, text: str, where: str = "") -> None:
+        if self._errors is None:
+            self._errors = ErrorLog(self._log, self._clock)
+        self._errors.tell(family, error, text, where)
 
     def decide(self, error: BaseException, where: str) -> Decision:
         """What the policy says to an error that has been noted; one that is broken gives up.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import outcome
 
 from ..logs import OffLoopLogger, text_of
 from ..node import Hook
+from .milestone import Milestone
 
 __all__ = ["LateInit"]
 
@@ -19,13 +19,15 @@ class LateInit:
     Arguments:
         name: The node's name.
         log: Is told what cannot be undone.
-        is_done: Whether the node has left for good.
+        done: Set when the node has left for good.
     """
 
-    def __init__(self, name: str, log: OffLoopLogger, is_done: Callable[[], bool]) -> None:
+    __slots__ = ("_done", "_log", "_name", "_owed")
+
+    def __init__(self, name: str, log: OffLoopLogger, done: Milestone) -> None:
         self._name = name
         self._log = log
-        self._is_done = is_done
+        self._done = done
         self._owed = False
 
     def ended(self, result: outcome.Outcome[Any], shutdown: Hook | None) -> None:
@@ -39,7 +41,7 @@ class LateInit:
             return
         if shutdown.is_async:
             self._owed = True  # the loop sees it when it has seen this thread return
-            if self._is_done():
+            if self._done.is_set():
                 self._log.error(
                     "node %r: init succeeded after the run was over, and its async shutdown had "
                     "no loop to run on; make both def",

@@ -23,6 +23,8 @@ class Misses:
         stop: Stops the run.
     """
 
+    __slots__ = ("_clock", "_log", "_make_safe", "_name", "_policy", "_stop", "_throttle")
+
     def __init__(
         self,
         name: str,
@@ -39,7 +41,7 @@ class Misses:
         self._log = log
         self._make_safe = make_safe
         self._stop = stop
-        self._throttle = Throttle()
+        self._throttle: Throttle | None = None
 
     def overrun(self) -> None:
         """A release found the node busy."""
@@ -51,14 +53,17 @@ class Misses:
 
     def close(self) -> None:
         """The node has left: log what was held back."""
-        for notice in self._throttle.close(self._clock()):
-            self._warn(notice)
+        if self._throttle is not None:
+            for notice in self._throttle.close(self._clock()):
+                self._warn(notice)
 
     def _missed(self, kind: str, what: str) -> None:
         match self._policy:
             case Miss.SKIP | Miss.CATCH_UP:
                 return
             case Miss.WARN:
+                if self._throttle is None:
+                    self._throttle = Throttle()
                 notice = self._throttle.admit(self._clock(), kind, latest=what)
                 if notice is not None:
                     self._warn(notice)

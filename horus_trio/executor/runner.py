@@ -1,13 +1,12 @@
 """The supervised task of one node: ``init``, tick after tick, ``shutdown``; again after a failure.
 
-The task is shielded: nothing outside cancels it. It leaves when its mailbox says Shutdown, and the
-only scope that ends what it awaits, besides time limits, is its `_life`: cancelled when the node
-failed in the background, or when its time to finish is over.
+The task is in a shielded nursery: nothing outside cancels it. It leaves when its mailbox says
+Shutdown, and the only scope that ends what it awaits, besides time limits, is its `_life`:
+cancelled when the node failed in the background, or when its time to finish is over.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from .inputs import Inputs
 from .judge import Judge, is_interrupt
 from .late_init import LateInit
 from .mailbox import Mailbox
+from .milestone import Milestone
 from .misses import Misses
 from .process import ProcessTicks
 from .safe_state import SafeState
@@ -65,6 +65,7 @@ class NodeRunner:
         "_grace",
         "_hooks",
         "_inputs",
+        "_is_cut",
         "_judge",
         "_late_init",
         "_life",
@@ -114,23 +115,18 @@ class NodeRunner:
         """What the latest ``init`` raised, or None."""
         self.shutdown_while_busy: bool = False
         self.phase: str = "waiting to start"
-        self.settled: trio.Event = trio.Event()
+        self.settled: Milestone = Milestone()
         """Set when the first ``init`` has succeeded, or has failed and is its policy's business."""
-        self.done: trio.Event = trio.Event()
+        self.done: Milestone = Milestone()
         """Set when the node has left for good."""
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
-        misses = self._misses = Misses(
-            name,
-            options.on_miss,
-            clock=executor.clock,
-            log=executor.log,
-            make_safe=lambda: self.safe_state.pass_through(),
-            stop=executor.request_stop,
-        )
+        misses = self._misses = self._act_on_misses()
         self.mailbox: Mailbox = Mailbox(
-            ledger, misses.overrun, catch_up=options.on_miss is Miss.CATCH_UP
+            ledger,
+            _nothing if misses is None else misses.overrun,
+            catch_up=options.on_miss is Miss.CATCH_UP,
         )
         self._hooks = hooks
         self._rebuild = rebuild
@@ -139,6 +135,7 @@ class NodeRunner:
         self._started = False
         self._gate: trio.Event | None = None
         self._life = trio.CancelScope()
+        self._is_cut = False
         self._grace: Alarm | None = None
         own = None
         if options.thread == "own" and hooks.uses_threads:
@@ -153,25 +150,14 @@ class NodeRunner:
             THREAD_TICK_TIMEOUT if timeout == "auto" else timeout,
         )
         self._turnstile = Turnstile(
-            self.mailbox,
-            self.seat,
-            executor.timer,
-            executor.clock,
-            lambda: self._worker.stuck is not None,
+            self.mailbox, self.seat, executor.timer, executor.clock, self._worker
         )
         self._process: ProcessTicks | None = None
         if options.thread == "process":
             self._process = ProcessTicks(name, options, self.seat, self._worker, self._clock)
-        self.safe_state: SafeState = SafeState(
-            executor,
-            name,
-            seconds=options.shutdown_timeout,
-            own=own,
-            ready=options.critical,
-            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
-            failed=lambda error: self._hook_failed("enter_safe_state", error),
-        )
+        self.safe_state: SafeState = executor.nothing_to_make_safe
         if options.critical:
+            self.safe_state = self._guard()
             executor.safety.join(self)
         self._ticker = Ticker(
             executor,
@@ -181,7 +167,7 @@ class NodeRunner:
             ledger,
             timeout=None if timeout == "auto" else timeout,
             deadline=options.deadline,
-            late=misses.late,
+            late=_nothing if misses is None else misses.late,
         )
         self._judge = Judge(
             name,
@@ -191,12 +177,14 @@ class NodeRunner:
             executor.clock,
             executor.random,
         )
-        self._tasks = BackgroundTasks(name, executor.start_soon, self._background_failed)
+        self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
-        self._late_init = LateInit(name, executor.log, self.done.is_set)
-        self._inputs = Inputs(
-            executor, name, options, self.seat, self.mailbox, self._observer_failed
-        )
+        self._late_init: LateInit | None = None
+        self._inputs: Inputs | None = None
+        if options.subs or options.pubs or options.on:
+            self._inputs = Inputs(
+                executor, name, options, self.seat, self.mailbox, self._observer_failed
+            )
         self._turnstile.shut()  # nobody waits for a node that does not tick yet
         self._replace(node, hooks)
 
@@ -252,7 +240,7 @@ class NodeRunner:
             state=self.state,
             rate=rate,
             critical=self.options.critical,
-            inputs=self._inputs.snapshot(),
+            inputs=() if self._inputs is None else self._inputs.snapshot(),
         )
 
     def pause(self) -> None:
@@ -301,7 +289,8 @@ class NodeRunner:
             self.safe_state.hurry(now + grace)
         self._worker.force(now, grace)
         self._cut_short()
-        self._tasks.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel()
 
     # In an emergency
 
@@ -358,25 +347,34 @@ class NodeRunner:
         if self.done.is_set():
             return
         self._started = True
-        self.executor.start_soon(self._run)
+        self.executor.start_node(self._run)
 
     async def _run(self) -> None:
         """The node's supervised task, until it leaves or has failed for good."""
         self.task = trio.lowlevel.current_task()
         process = self._process
-        with trio.CancelScope(shield=True):
-            try:
-                async with contextlib.nullcontext() if process is None else process.open():
+        try:
+            if process is None:
+                await self._supervise()
+            else:
+                async with process.open():
                     await self._supervise()
-                self._judge.close()
+            self._judge.close()
+            if self._misses is not None:
                 self._misses.close()
-            finally:
-                self._finish()
+        finally:
+            self._finish()
 
     async def _supervise(self) -> None:
         decision: Decision | None = None
         while self.mailbox.leaving is None:
-            decision = await self._live()
+            # One incarnation: init, ticks, shutdown.
+            error = await self._begin()
+            if error is None:
+                decision = await self._serve()
+            else:
+                decision = await self._init_failed(error)
+            await self._end(decision, error)
             if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
                 break
             self._enter(NodeState.BACKING_OFF, "backing off before its restart")
@@ -392,8 +390,8 @@ class NodeRunner:
         else:
             self._enter(NodeState.STOPPED, "stopped")
 
-    async def _live(self) -> Decision | None:
-        """One incarnation: init, ticks, shutdown. Returns why it ended; None: it was told to."""
+    async def _begin(self) -> BaseException | None:
+        """Have the node initialised; returns what its ``init`` raised, or None."""
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
@@ -406,27 +404,27 @@ class NodeRunner:
             self.safe_state.live = True
             if self.options.critical:
                 self.executor.safety.admit(self)
-            decision = await self._serve()
-        else:
-            await self._tasks.end()
-            decision = await self._init_failed(error)
+        return error
+
+    async def _end(self, decision: Decision | None, error: BaseException | None) -> None:
+        """Have the node shut down, if its ``init`` raised no error; safe first if it failed."""
         if isinstance(decision, EndRun) or (isinstance(decision, GiveUp) and self.options.critical):
             self.executor.safety.trip(f"node {self.name!r} failed for good")
         if isinstance(decision, (GiveUp, EndRun)):
             self.safe_state.enter()
-        await self._tasks.end()
+        await self._end_tasks()
         if error is not None:
             await self._shut_down_late()
-            return decision
-        if self._gate is not None:
+            return
+        if self._gate is not None and not self._gate.is_set():
             self.phase = "waiting for its turn to shut down"
             await self._gate.wait()
         self.phase = "in enter_safe_state"
         await self.safe_state.close()
-        self._worker.renew_fence()  # a shutdown has time of its own, and may publish
         self.shutdown_while_busy |= self._worker.stuck is not None
-        await self._run_hook(self._hooks.shutdown)
-        return decision
+        if self._hooks.shutdown is not None:
+            self._worker.renew_fence()  # a shutdown has time of its own, and may publish
+            await self._run_hook(self._hooks.shutdown)
 
     async def _initialise(self) -> BaseException | None:
         if self.ledger.restarts and self._rebuild is not None:
@@ -442,12 +440,13 @@ class NodeRunner:
         if hook is None:
             return None
         error: BaseException | None = None
+        late_init = self._look_after_init()
         life = self._life
         with life:
             error = await self._worker.call_hook(
                 hook,
                 self.options.init_timeout,
-                on_late=lambda result: self._late_init.ended(result, self._hooks.shutdown),
+                on_late=lambda result: late_init.ended(result, self._hooks.shutdown),
             )
         self._life = trio.CancelScope()
         if life.cancelled_caught:
@@ -461,12 +460,14 @@ class NodeRunner:
         error = await process.prepare(self.node)
         self._life = trio.CancelScope()  # it may have been cut short
         if error is not None:
-            self._late_init.owe()
+            self._look_after_init().owe()
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
+        """What follows, once its background tasks have ended; None: it was told to leave."""
+        await self._end_tasks()
         decision: Decision | None = None
         if is_interrupt(error):
             self.request_stop(f"KeyboardInterrupt in node {self.name!r}")
@@ -493,34 +494,45 @@ class NodeRunner:
 
     async def _shut_down_late(self) -> None:
         """Undo an init that succeeded after it had been given up, if its shutdown is async."""
-        if self._late_init.take_debt():
+        if self._late_init is not None and self._late_init.take_debt():
             await self._run_hook(self._hooks.shutdown)
+
+    def _look_after_init(self) -> LateInit:
+        if self._late_init is None:
+            self._late_init = LateInit(self.name, self.executor.log, self.done)
+        return self._late_init
 
     async def _serve(self) -> Decision | None:
         """Tick until told to leave, or until a failure ends this incarnation."""
         self._enter(NodeState.RUNNING, "ticking")
         decision: Decision | None = None
         mailbox, ticker = self.mailbox, self._ticker
-        self._inputs.start()
+        if self._inputs is not None:
+            self._inputs.start()
         self._turnstile.begin()
-        if self._background_error is not None:
-            self._life.cancel()  # a task that init started has failed already
-        with self._life:
-            while mailbox.leaving is None:
-                error: BaseException | None = None
-                with ticker.open_scope() as scope:
-                    error = await self._tick_on()
-                if scope.cancelled_caught:
-                    error = ticker.error
-                if error is not None:
+        self._is_cut = False
+        while mailbox.leaving is None and self._background_error is None:
+            error: BaseException | None = None
+            with ticker.open_scope() as self._life:
+                error = await self._tick_on()
+            if self._life.cancelled_caught:
+                if self._is_cut:
+                    break
+                error = ticker.error
+            if error is not None:
+                self._life = trio.CancelScope()
+                if self._is_cut:
+                    self._life.cancel()
+                with self._life:
                     decision = await self._tick_failed(error)
-                    if decision is not None:
-                        break
-                self._tick_over()
+                if decision is not None or self._life.cancelled_caught:
+                    break
+            self._tick_over()
         self._life = trio.CancelScope()
         self._turnstile.end()
         self.safe_state.tick_ended()
-        self._inputs.stop()
+        if self._inputs is not None:
+            self._inputs.stop()
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
@@ -652,6 +664,7 @@ class NodeRunner:
         self._grace.set(self._clock() + seconds)
 
     def _cut_short(self) -> None:
+        self._is_cut = True
         self._worker.cancel()
         self._ticker.lift_limit()
         self._life.cancel()
@@ -666,7 +679,14 @@ class NodeRunner:
                 "node %r is stopping: background task %r was not started", self.name, function
             )
         else:
+            if self._tasks is None:
+                self._tasks = BackgroundTasks(self.name, self.executor, self._background_failed)
             self._tasks.start(function, args)
+
+    async def _end_tasks(self) -> None:
+        """End the node's background tasks. A checkpoint if it has any."""
+        if self._tasks is not None:
+            await self._tasks.end()
 
     def _background_failed(self, error: BaseException) -> None:
         if is_interrupt(error):
@@ -691,4 +711,35 @@ class NodeRunner:
         if self._process is not None:
             hooks = self._process.dress(node, hooks)
         self.node, self._hooks = node, self.executor.dress(self.name, hooks)
-        self.safe_state.hook = self._hooks.enter_safe_state
+        hook = self._hooks.enter_safe_state
+        if hook is not None and self.safe_state is self.executor.nothing_to_make_safe:
+            self.safe_state = self._guard()
+        self.safe_state.hook = hook
+
+    def _guard(self) -> SafeState:
+        return SafeState(
+            self.executor,
+            self.name,
+            seconds=self.options.shutdown_timeout,
+            own=self._worker.own,
+            ready=self.options.critical,
+            is_ending=lambda: self._turnstile.held and self.mailbox.busy,
+            failed=lambda error: self._hook_failed("enter_safe_state", error),
+        )
+
+    def _act_on_misses(self) -> Misses | None:
+        """What follows from a miss; None: nothing but what the ledger and the mailbox do."""
+        if self.options.on_miss in (Miss.SKIP, Miss.CATCH_UP):
+            return None
+        return Misses(
+            self.name,
+            self.options.on_miss,
+            clock=self.executor.clock,
+            log=self.executor.log,
+            make_safe=lambda: self.safe_state.pass_through(),
+            stop=self.executor.request_stop,
+        )
+
+
+def _nothing(*args: object) -> None:
+    """What follows from a miss that is only counted."""

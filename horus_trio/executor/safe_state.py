@@ -57,6 +57,35 @@ class SafeState:
         called: When the hook was called in this episode, in seconds; NaN: it was not.
     """
 
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_ended",
+        "_error",
+        "_executor",
+        "_failed",
+        "_is_ending",
+        "_is_over",
+        "_name",
+        "_once",
+        "_over",
+        "_own",
+        "_passing",
+        "_pool",
+        "_ready",
+        "_scopes",
+        "_seconds",
+        "_started",
+        "_thread",
+        "_tick_over",
+        "_token",
+        "_until",
+        "allowance",
+        "called",
+        "hook",
+        "live",
+    )
+
     def __init__(
         self,
         executor: AsyncIOExecutor,
@@ -86,6 +115,19 @@ class SafeState:
         self._scopes: list[trio.CancelScope] = []
         self._tick_over: trio.Event | None = None
         self.renew()
+
+    @classmethod
+    def of_nothing(cls, executor: AsyncIOExecutor) -> SafeState:
+        """One without a hook, so that it never calls anything: many nodes may share it."""
+        return cls(
+            executor,
+            "nobody",
+            seconds=0.0,
+            own=None,
+            ready=False,
+            is_ending=lambda: False,
+            failed=lambda error: None,
+        )
 
     def __repr__(self) -> str:
         state = "out" if self.is_out else "called" if self.called == self.called else "not called"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..node import Seat
 from ..timer import Alarm, Timer
 from .mailbox import Mailbox
+from .worker import Worker
 
 __all__ = ["Turnstile"]
 
@@ -21,7 +22,7 @@ class Turnstile:
         seat: The node's.
         timer: Rings when a rest is over.
         clock: Seconds.
-        is_stuck: Whether a thread of the node is out.
+        worker: The node's; whether a thread of it is out.
 
     Attributes:
         paused: Whether somebody has paused the node.
@@ -29,13 +30,26 @@ class Turnstile:
         resting: Whether its circuit breaker is open.
     """
 
+    __slots__ = (
+        "_clock",
+        "_mailbox",
+        "_probe",
+        "_seat",
+        "_serving",
+        "_timer",
+        "_worker",
+        "held",
+        "paused",
+        "resting",
+    )
+
     def __init__(
         self,
         mailbox: Mailbox,
         seat: Seat,
         timer: Timer,
         clock: Callable[[], float],
-        is_stuck: Callable[[], bool],
+        worker: Worker,
     ) -> None:
         self.paused: bool = False
         self.held: bool = False
@@ -44,7 +58,7 @@ class Turnstile:
         self._seat = seat
         self._timer = timer
         self._clock = clock
-        self._is_stuck = is_stuck
+        self._worker = worker
         self._serving = False
         self._probe: Alarm | None = None
 
@@ -99,7 +113,7 @@ class Turnstile:
             and not self.paused
             and not self.held
             and not self.resting
-            and not self._is_stuck()
+            and self._worker.stuck is None
             and self._mailbox.leaving is None
         ):
             self._seat.set_lenient(False)

@@ -43,8 +43,26 @@ class Worker:
         fence: What the node's code runs under now.
         call: The thread call a tick or ``init`` is in, or None; `cancel` gives it up.
         tick_limit: Seconds for a ``def`` tick, or None: without limit.
+        own: The node's own thread, or None: it uses the pool.
         stuck: An event set when the thread that was left behind returns, or None.
     """
+
+    __slots__ = (
+        "_forced",
+        "_forced_grace",
+        "_hook_call",
+        "_hook_scope",
+        "_limiter",
+        "_name",
+        "_pool",
+        "_tick_limit",
+        "_timer",
+        "call",
+        "fence",
+        "own",
+        "stuck",
+        "tick_limit",
+    )
 
     def __init__(
         self,
@@ -62,9 +80,9 @@ class Worker:
         self._pool = pool
         self._timer = timer
         self._limiter = limiter
-        self._own = own
+        self.own = own
         self.tick_limit = tick_limit
-        self._tick_limit = None if tick_limit is None else TimeLimit(timer, tick_limit)
+        self._tick_limit: TimeLimit | None = None  # made for the first ``def`` tick
         self._forced = False
         self._forced_grace = FORCED_GRACE
         self._hook_scope: trio.CancelScope | None = None
@@ -81,6 +99,8 @@ class Worker:
         Raises:
             RuntimeError: No thread could be started.
         """
+        if self._tick_limit is None and self.tick_limit is not None:
+            self._tick_limit = TimeLimit(self._timer, self.tick_limit)
         call = ThreadCall(
             self._pool,
             self._name,
@@ -206,7 +226,7 @@ class Worker:
         return None
 
     async def _run(self, call: ThreadCall) -> None:
-        own = self._own
+        own = self.own
         if own is not None and not own.is_free:
             own = None  # it is out; closing, which may free it, uses a reserved thread
         try:

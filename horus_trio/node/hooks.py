@@ -83,11 +83,11 @@ def _find_tick(node: Node) -> Hook:
 
 
 def _find(node: Node, name: str) -> Hook | None:
+    cls = type(node)
+    base = AsyncNode if isinstance(node, AsyncNode) else Node
     given = node._functions.get(name)
-    overridden = getattr(type(node), name, None) is not getattr(
-        AsyncNode if isinstance(node, AsyncNode) else Node, name, None
-    )
-    assigned = name in vars(node)
+    overridden = getattr(cls, name, None) is not getattr(base, name, None)
+    assigned = name in node.__dict__
     if given is not None and (overridden or assigned):
         raise NodeError(
             f"{type(node).__qualname__} {name}: given twice, as a method and as {name}=…; keep one"

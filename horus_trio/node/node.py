@@ -11,6 +11,7 @@ import functools
 import logging
 import math
 import time
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar, Unpack
 
@@ -59,7 +60,7 @@ class Node:
 
     name: str
     _seat: Seat | None = None
-    _functions: dict[str, Callable[..., Any]]
+    _functions: Mapping[str, Callable[..., Any]] = types.MappingProxyType({})
     _options: dict[str, Any]
 
     def __init__(
@@ -78,7 +79,6 @@ class Node:
         if name is not None:
             self._options["name"] = name
         self.name = name or getattr(type(self), "name", None) or type(self).__qualname__
-        self._functions = {}
         functions = {
             "tick": tick,
             "init": init,
@@ -86,15 +86,17 @@ class Node:
             "on_error": on_error,
             "enter_safe_state": enter_safe_state,
         }
-        for hook, function in functions.items():
-            if function is None:
-                continue
+        given = {hook: function for hook, function in functions.items() if function is not None}
+        for hook, function in given.items():
             if not callable(function):
                 raise NodeError(
                     f"{type(self).__qualname__}({name!r}): {hook}={function!r}, "
                     "expected a function that takes the node"
                 )
-            self._functions[hook] = functools.partial(function, self)
+        if given:
+            self._functions = {
+                hook: functools.partial(function, self) for hook, function in given.items()
+            }
         self._owner: object | None = None
         self._log: OffLoopLogger | None = None
 

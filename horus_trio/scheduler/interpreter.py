@@ -39,22 +39,36 @@ class Collector:
     10 000 nodes. The nodes live as long as the run, so `freeze` takes them, and whatever else
     there is by then, out of the collector's sight, and the end of the `with` block puts them back.
     Who has frozen objects himself, or has switched the collector off, is left to it.
+
+    Arguments:
+        wanted: Whether to do anything at all.
     """
 
-    def __init__(self) -> None:
-        self._is_ours = False
+    def __init__(self, *, wanted: bool = True) -> None:
+        self._is_ours = wanted
+        self._towards_full = 0
 
     def __enter__(self) -> Self:
-        self._is_ours = gc.isenabled() and gc.get_freeze_count() == 0
+        self._is_ours = self._is_ours and gc.isenabled() and gc.get_freeze_count() == 0
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_ours:
-            gc.unfreeze()
+        if not self._is_ours:
+            return
+        gc.unfreeze()
+        # To freeze makes the collector forget how many young collections there have been since a
+        # full one, and what is frozen does not count for it as grown. So a program that runs robots
+        # again and again might never come to one: it is made up for, and each run counts as one.
+        limit = gc.get_threshold()[2]
+        for _collection in range(min(self._towards_full, limit) + 1):
+            gc.collect(_YOUNG)
+        if gc.get_count()[2] > limit:
+            gc.collect()
 
     def freeze(self) -> None:
         """What exists now is kept, garbage too, until the end of the block."""
         if self._is_ours:
+            self._towards_full += gc.get_count()[2]
             gc.freeze()
 
     @contextlib.contextmanager
@@ -71,4 +85,8 @@ class Collector:
             yield
         finally:
             gc.enable()
-            gc.freeze()
+            self.freeze()
+
+
+_YOUNG = 1
+"""The generations below the oldest."""

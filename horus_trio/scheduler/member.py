@@ -25,19 +25,30 @@ class Member:
         beat: Its releases in the present run.
     """
 
+    __slots__ = (
+        "beat",
+        "factory",
+        "ledger",
+        "name",
+        "node",
+        "options",
+        "paused",
+        "rate",
+        "removing",
+        "runner",
+    )
+
     def __init__(
         self,
         node: Node,
         name: str,
         options: NodeOptions,
-        hooks: Hooks,
         factory: Callable[[], Node] | None,
         rate: float | None,
     ) -> None:
         self.node: Node = node
         self.name = name
         self.options = options
-        self.hooks = hooks
         self.factory = factory
         self.rate = rate
         self.ledger: Ledger = Ledger()

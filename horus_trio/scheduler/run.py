@@ -17,7 +17,7 @@ import trio
 from trio_util import move_on_when
 
 from ..errors import HorusError, NodeExited, add_remedy
-from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner
+from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, hold_nodes
 from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
@@ -145,7 +145,7 @@ class Run:
         with (
             LogThread() as log_thread,
             switch_interval(scheduler.settings.switch_interval),
-            Collector() as collector,
+            Collector(wanted=staging is None and is_real_time()) as collector,
             SignalWatch(
                 scheduler.settings.signals and staging is None,
                 stop=self.stop,
@@ -156,8 +156,11 @@ class Run:
             contextlib.ExitStack() as watches,
         ):
             async with trio.open_nursery() as nursery:
+                with trio.CancelScope(shield=True):
+                    nodes = await nursery.start(hold_nodes)
                 executor = self.executor = AsyncIOExecutor(
                     nursery,
+                    nodes,
                     limiter=scheduler.settings.limiter or trio.CapacityLimiter(POOL_TOKENS),
                     max_abandoned=scheduler.settings.max_abandoned,
                     topics=scheduler._topics,
@@ -224,7 +227,8 @@ class Run:
                 for runner in started:
                     runner.start()
             for runner in started:
-                await runner.settled.wait()
+                if not runner.settled.is_set():
+                    await runner.settled.wait()
 
     def _begin(self, executor: AsyncIOExecutor, duration: float | None) -> None:
         """Everything is initialised: the grid begins now."""

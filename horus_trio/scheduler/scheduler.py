@@ -28,7 +28,6 @@ from ..executor import AsyncIOExecutor, EmergencyReport, check_process, numbered
 from ..health import Health
 from ..messages import AsyncResult, Fence, current_fence
 from ..node import (
-    Hooks,
     Node,
     NodeOptions,
     OptionKeywords,
@@ -147,21 +146,19 @@ class Scheduler:
             )
         given = gather_options(instance, options)
         resolved = resolve_options(given.get("name") or type(instance).__qualname__, given)
-        hooks = find_hooks(instance)
-        check_process(resolved.name or type(instance).__qualname__, resolved, hooks)
+        check_process(resolved.name or type(instance).__qualname__, resolved, find_hooks(instance))
         if instance._owner is not None:
             where = "this scheduler" if instance._owner is self else "another scheduler"
             raise AlreadyRunning(
                 f"node {instance!r} is in {where} already; remove it there, or make another one"
             )
-        self._on_loop(self._add, instance, resolved, hooks, factory)
+        self._on_loop(self._add, instance, resolved, factory)
         return self
 
     def _add(
         self,
         node: Node,
         options: NodeOptions,
-        hooks: Hooks,
         factory: Callable[[], Node] | None,
     ) -> None:
         name = options.name or numbered_name(type(node), self._members)
@@ -169,7 +166,7 @@ class Scheduler:
             raise ConfigurationError(
                 f"there is a node named {name!r} already; give one of them another name="
             )
-        member = Member(node, name, options, hooks, factory, self._rate_of(options))
+        member = Member(node, name, options, factory, self._rate_of(options))
         node.name = name
         node._owner = self
         self._members[name] = member
@@ -235,7 +232,7 @@ class Scheduler:
             for field in dataclasses.fields(NodeOptions)
         }
         resolved = resolve_options(name, present | dict(options))
-        check_process(name, resolved, member.hooks)
+        check_process(name, resolved, find_hooks(member.node))
         member.options = resolved
         member.rate = self._rate_of(member.options)
 

@@ -20,9 +20,10 @@ def check_wiring(nodes: Mapping[str, NodeOptions]) -> list[str]:
         nodes: The options of all nodes, by name.
     """
     published = {pub.topic: (name, pub) for name, o in nodes.items() for pub in o.pubs}
+    silent = {name for name, o in nodes.items() if not o.pubs and not o.subs}
     texts: list[str] = []
     for name, options in nodes.items():
-        others_declare = all(o.pubs for other, o in nodes.items() if other != name and not o.subs)
+        others_declare = silent <= {name}
         topics = {sub.topic: sub.type for sub in options.subs}
         topics.update({topic: topics.get(topic) for topic in options.on})
         for topic, expected in topics.items():

@@ -367,7 +367,7 @@ class Subject(Mapping[str, object]):
             await self._call(hook)
         except BaseException:
             with trio.CancelScope(shield=True):
-                await self.bench.runner._tasks.end()  # as the engine does
+                await self.bench.runner._end_tasks()  # as the engine does
             raise
 
     async def _call(self, hook: Hook) -> object:
