@@ -26,7 +26,7 @@ from .internals import Runner, current_runner
 
 __all__ = ["VirtualClock", "check_seconds", "installed"]
 
-SPIN = 200_000
+SPIN = 100_000
 """Tasks made ready at one instant after which a loop counts as spinning."""
 
 

@@ -92,15 +92,18 @@ async def logs(node):
 
 
 logging.basicConfig(format="%(message)s")
+print("begins", flush=True)
 robot(horus.Node("logs", tick=logs, rate=100), duration=float(sys.argv[3]))
 print("over", flush=True)
 """
 
 
-def shrink(process: subprocess.Popen[bytes]) -> None:
-    """Make the pipe of its stderr as small as it can be: one page."""
+def shrink(process: subprocess.Popen[bytes], size: int = 4096) -> None:
+    """Make the pipe of its stderr as small as it can be: one page; and wait until it begins."""
     assert process.stderr is not None
-    fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, 4096)
+    fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, size)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begins\n"
 
 
 def dropped_by(told: Told) -> int:
@@ -146,8 +149,7 @@ def test_a_terminal_that_is_stuck_for_a_while(
 
     def attempt(folder: Path) -> Told:
         with started(STUCK, folder, str(stuck + 1.0), str(records), "80") as process:
-            assert process.stderr is not None
-            fcntl.fcntl(process.stderr.fileno(), fcntl.F_SETPIPE_SZ, size)
+            shrink(process, size)
             time.sleep(stuck)
             return ended(process, folder)
 

@@ -130,7 +130,7 @@ def test_a_control_loop_keeps_its_rate_beside_the_whole_mixed_load() -> None:
     assert nodes["hung"].abandoned == 1
     assert nodes["hung"].state is NodeState.STUCK
     assert nodes["failing"].errors >= 200
-    assert reports[-1].statistics.topics["flood"].sent >= 100_000
+    assert reports[-1].statistics.topics["flood"].sent >= 30_000
 
 
 @pytest.mark.slow

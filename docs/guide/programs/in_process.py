@@ -5,8 +5,7 @@ import horus_trio as horus
 
 class Planner(horus.Node):
     thread = "process"
-    rate = 20
-    subs = "goal"
+    on = "goal"
     tick_timeout = 0.5
     failure_policy = horus.Ignore()
     pubs = "plan"
