@@ -1,76 +1,53 @@
-"""The same work in HORUS's own async tier, whose Python package needs an environment of its own.
+"""No-op async nodes in HORUS's own async tier: how many ticks one core can do, and which are kept.
 
-Set ``HORUS_PYTHON`` to an interpreter that has ``horus-robotics`` 0.4.1; without it only our own
-figures are printed.
+First the nodes are to tick more often than either can, then at the rates of a robot, where each
+tick is a wake-up of the process; plain loops on `trio.sleep_until` show what of that is Trio's.
+CPU time is that of all threads, from the start of the run to its end.
+
+HORUS's Python package needs an environment of its own: `HORUS_PYTHON` names an interpreter that
+has ``horus-robotics`` 0.4.1. What its nodes lose by each other is measured by ``isolation.py``,
+what they hold by ``waiting.py``, its topics by ``topics.py``.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import pathlib
-import subprocess
-import threading
-import time
 
-import trio
-from _compare import print_machine
+from _child import run_child
+from _compare import NotMeasured, Target, print_machine
+from _sides import SECONDS, Said, Side, by_many, measure
 
-import horus_trio as horus
+BASE = "HORUS 0.4.1"
+SATURATED = ((1, 50_000.0), (10, 10_000.0), (100, 1000.0))
+USUAL = ((1, 100.0), (1, 500.0), (10, 100.0), (100, 10.0))
+"""Nodes and Hz."""
 
-CASES = {
-    "beside a slow node": 300,
-    "500 waiting nodes": 15000,
-    "alone at 100 Hz": 300,
-    "alone at 500 Hz": 2000,
-    "threads of 600 waiting nodes": 0,
-}
+A_LONE_ONE = "a lone node's tick is a round of Trio's loop, with three calls of the kernel"
+A_WAKE_UP_EACH = (
+    "waking the process costs more than the tick, also on bare Trio; HORUS wakes once for all "
+    "nodes of a rate, which here are spread over the period"
+)
 
 
-class Waiting(horus.AsyncNode):
-    def __init__(self, name: str, rate: float, seconds: float) -> None:
-        super().__init__(name, rate=rate)
-        self.seconds = seconds
-
-    async def tick_async(self) -> None:
-        if self.seconds:
-            await trio.sleep(self.seconds)
+def by_horus(nodes: int, rate: float) -> Said:
+    python = os.environ.get("HORUS_PYTHON")
+    if not python:
+        raise NotMeasured("HORUS_PYTHON names no interpreter that has it")
+    numbers = (nodes, rate, SECONDS, 0)
+    return run_child("_rival_horus", "nodes", *map(str, numbers), python=python)
 
 
-def ours(case: str) -> int:
-    scheduler = horus.Scheduler()
-    if case == "threads of 600 waiting nodes":
-        for number in range(600):
-            scheduler.add(Waiting(f"x{number}", 10, 1.0))
-        with horus.background(scheduler):
-            time.sleep(1.5)
-            return threading.active_count()
-    if case == "beside a slow node":
-        scheduler.add(Waiting("fast", 100, 0)).add(Waiting("slow", 2, 0.5))
-        return scheduler.run(3).statistics.nodes["fast"].ok
-    if case == "500 waiting nodes":
-        for number in range(500):
-            scheduler.add(Waiting(f"w{number}", 10, 0.05))
-        return sum(node.ok for node in scheduler.run(3).statistics.nodes.values())
-    rate, seconds = (100, 3) if case == "alone at 100 Hz" else (500, 4)
-    scheduler.add(Waiting("fast", rate, 0))
-    return scheduler.run(seconds).statistics.nodes["fast"].ok
-
-
-def theirs(python: str, case: str) -> int:
-    program = str(pathlib.Path(__file__).with_name("_rival_horus.py"))
-    printed = subprocess.run(
-        [python, program, case], check=True, capture_output=True, text=True, timeout=60
-    ).stdout
-    figure: int = json.loads(printed.strip().splitlines()[-1])["figure"]
-    return figure
+def main() -> None:
+    print_machine()
+    both: dict[str, Side] = {BASE: by_horus, "horus_trio": by_many("horus_trio")}
+    for nodes, rate in SATURATED:
+        target = Target(at_least=3.0, why_missed=A_LONE_ONE if nodes == 1 else "")
+        measure(nodes, rate, both, base=BASE, target=target)
+    for nodes, rate in USUAL:
+        target = Target(at_least=3.0, why_missed=A_WAKE_UP_EACH)
+        sides = {**both, "trio.sleep_until": by_many("trio")}
+        measure(nodes, rate, sides, base=BASE, target=target)
 
 
 if __name__ == "__main__":
-    print_machine()
-    python = os.environ.get("HORUS_PYTHON")
-    print(f"{'':32} {'horus_trio':>12} {'HORUS 0.4.1':>12}")
-    for case, whole in CASES.items():
-        rival = str(theirs(python, case)) if python else "-"
-        of = f"  of {whole}" if whole else ""
-        print(f"{case:32} {ours(case):12} {rival:>12}{of}", flush=True)
+    main()
