@@ -77,12 +77,14 @@ class StalledNodes(Duty):
                 record.since = clock
             self.names = {}
         elif blocked.blocked_for < 2 * ASKED_EVERY:  # else it may be blocked: that is seen later
+            # Of very many nodes few are in a tick: no more than those may cost anything.
             self.names = {
-                name: seconds
-                for name, runner in tuple(self._runners.items())
-                if (seconds := self._judge(runner, clock)) > 0.0
+                runner.name: seconds
+                for runner in tuple(self._runners.values())
+                if runner.mailbox.busy and (seconds := self._judge(runner, clock)) > 0.0
             }
-            self._records = {k: v for k, v in self._records.items() if k in self._runners}
+            for name in [name for name in self._records if name not in self._runners]:
+                del self._records[name]
             self._looked = clock
             self._report(clock)
         return self._next
@@ -90,7 +92,7 @@ class StalledNodes(Duty):
     def _judge(self, runner: NodeRunner, clock: float) -> float:
         """Seconds for which a stalled node's tick has been in flight; 0.0: it has not stalled."""
         tick = runner.seat.tick
-        if tick is None or not runner.mailbox.busy or runner.ledger.in_flight == 0:
+        if tick is None or runner.ledger.in_flight == 0:
             return 0.0  # a tick whose thread was left behind is settled, and was reported then
         record = self._records.get(runner.name)
         if record is None:
