@@ -293,7 +293,8 @@ for stall in report.statistics.stalls:
     with Child(tmp_path, program) as child:
         for name in ("looper", "threader"):
             # Which of the two threads writes first is open.
-            lines = [child.wait_for(r"lets go|the interpreter's lock was held") for _ in range(2)]
+            either = r"^\w+ lets go|the interpreter's lock was held"
+            lines = [child.wait_for(either) for _ in range(2)]
             let_go, named = sorted(lines, key=lambda line: "lock was held" in line.text)
             assert let_go.text.startswith(f"{name} lets go")
             assert f"by node '{name}' (" in named.text
