@@ -13,6 +13,7 @@ rounding does not add up and a stall leaves the later instants where they were.
 from __future__ import annotations
 
 import abc
+import contextlib
 import ctypes
 import errno
 import heapq
@@ -142,35 +143,69 @@ class Timer:
     async def run(self) -> None:
         """Ring alarms until cancelled."""
         heap = self._heap
-        now_of = self._clock.current_time
         source = self._source
-        while True:
-            await source.wait()
-            self._wake_ups += 1
-            self._ringing = True  # arm once, after all that is due has rung
-            now = now_of()
-            while heap and heap[0][0] <= now:
-                when, _, _, alarm = heapq.heappop(heap)
-                if when != alarm._pending:
-                    continue  # an earlier item has stood in for this one
-                alarm._pending = math.inf
-                if alarm.when <= now:
-                    alarm.when = math.inf
-                    alarm.ring(now)
-                elif alarm.when < math.inf:
-                    alarm.set(alarm.when)
-            self._ringing = False
-            source.arm(heap[0][0] if heap else math.inf)
+        rouser = _Rouser(self)
+        if source.is_precise:
+            trio.lowlevel.add_instrument(rouser)
+        try:
+            while True:
+                await source.wait()
+                self._wake_ups += 1
+                self._ring_due()
+                source.arm(heap[0][0] if heap else math.inf)
+        finally:
+            with contextlib.suppress(KeyError):
+                trio.lowlevel.remove_instrument(rouser)
+
+    def _ring_due(self) -> None:
+        """Ring what is due; the source is armed after that."""
+        heap = self._heap
+        now = self._clock.current_time()
+        self._ringing = True
+        while heap and heap[0][0] <= now:
+            when, _, _, alarm = heapq.heappop(heap)
+            if when != alarm._pending:
+                continue  # an earlier item has stood in for this one
+            alarm._pending = math.inf
+            if alarm.when <= now:
+                alarm.when = math.inf
+                alarm.ring(now)
+            elif alarm.when < math.inf:
+                alarm.set(alarm.when)
+        self._ringing = False
 
     def close(self) -> None:
         """Give the descriptor back. Idempotent."""
         self._source.close()
 
 
+class _Rouser(trio.abc.Instrument):
+    """Rings as soon as the loop wakes, a round before the timer's own task would.
+
+    The tasks that are woken so run in the same round of the loop. That makes a tick a third less
+    late, and saves a round. The timer's task comes after it: it arms the source again, and rings
+    whatever this has not rung.
+    """
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def after_io_wait(self, timeout: float) -> None:
+        timer = self._timer
+        if timer._heap and timer._heap[0][0] <= timer._clock.current_time():
+            timer._ring_due()
+
+
 class _Source(abc.ABC):
-    """Wakes one task at the instant it is armed for."""
+    """Wakes one task at the instant it is armed for.
+
+    Attributes:
+        name: What it is, for statistics.
+        is_precise: Whether it wakes the loop for the instant itself and nothing else.
+    """
 
     name: str
+    is_precise: bool = False
 
     @abc.abstractmethod
     def arm(self, when: float) -> None:
@@ -256,6 +291,7 @@ class _TimerFd(_Source):
     """A Linux timerfd. Arming also clears its readiness, so it is never read."""
 
     name = "timerfd"
+    is_precise = True
 
     def __init__(self, clock: trio.abc.Clock) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)

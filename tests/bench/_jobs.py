@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import select
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import trio
 import trio_util
-from _compare import percentile
+from _compare import percentile, show_progress
 
 import horus_trio as horus
+from horus_trio.timer import _TimerFd
 
 __all__ = [
     "Hand",
@@ -34,6 +35,7 @@ __all__ = [
     "by_horus_trio",
     "by_periodic",
     "by_threads",
+    "by_timerfd",
     "by_trio",
     "figure",
     "gather",
@@ -154,6 +156,31 @@ def by_trio(job: Job, late: Late) -> None:
 
 
 @measured
+def by_timerfd(job: Job, late: Late) -> None:
+    """The kernel alone: one node that waits for its timer with ``epoll``, without any loop."""
+    with contextlib.closing(_TimerFd(_Monotonic())) as timer, select.epoll() as poll:
+        poll.register(timer.fd, select.EPOLLIN)
+        start = time.monotonic() + 0.01
+        for n in range(job.ticks):
+            when = start + n / job.rate
+            timer.arm(when)
+            poll.poll()
+            late.append(time.monotonic() - when)
+
+
+class _Monotonic(trio.abc.Clock):
+    """The clock that the kernel's timers go by."""
+
+    def start_clock(self) -> None: ...
+
+    def current_time(self) -> float:
+        return time.monotonic()
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        return deadline - time.monotonic()
+
+
+@measured
 def by_periodic(job: Job, late: Late) -> None:
     """A task a node, on `trio_util.periodic`; against the grid that it was asked for."""
 
@@ -244,10 +271,9 @@ def gather(
     runs: dict[str, list[Run]] = {name: [] for name in hands}
     for repetition in range(repetitions):
         for name, hand in hands.items():
-            line = f"{title}: {repetition + 1}/{repetitions} {name}"
-            print(f"\r{line:78.78}", end="", file=sys.stderr)
+            show_progress(f"{title}: {repetition + 1}/{repetitions} {name}")
             runs[name].append(hand(job))
-    print("\r" + " " * 78 + "\r", end="", file=sys.stderr)
+    show_progress("")
     return runs
 
 

@@ -18,11 +18,14 @@ import trio.testing
 from _compare import Target, curve, print_machine
 
 import horus_trio as horus
+from horus_trio.scheduler.interpreter import Collector
 
 TICKS_A_SECOND = 4000
 """Of all nodes of a whole run together: busy, and far from saturated."""
 
 SECONDS = 0.7
+
+MORE_TO_TOUCH = "of very many nodes none is in the processor's caches, and ours are larger"
 
 
 class Idle(horus.AsyncNode):
@@ -34,20 +37,23 @@ async def by_hand(nodes: int, limit: float) -> float:
     """CPU time of a tick in µs; all nodes are released at once, round after round."""
     rounds = floor.TICKS // nodes
     tick_timeout = None if limit == math.inf else limit
-    async with horus.open_executor() as executor:
-        for number in range(nodes):
-            await executor.spawn_node(Idle(f"idle-{number}"), tick_timeout=tick_timeout)
-        mailboxes = [runner.mailbox for runner in executor.runners.values()]
-        await trio.testing.wait_all_tasks_blocked()
-        begun = time.thread_time()
-        for _ in range(rounds):
-            now = executor.clock()
-            for mailbox in mailboxes:
-                mailbox.release(now)
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
-        spent = time.thread_time() - begun
-        done = sum(node.ok for node in executor.statistics().nodes.values())
+    # As in a scheduler's run, the collector does not walk over the nodes again and again.
+    with Collector() as collector:
+        async with horus.open_executor() as executor:
+            for number in range(nodes):
+                await executor.spawn_node(Idle(f"idle-{number}"), tick_timeout=tick_timeout)
+            mailboxes = [runner.mailbox for runner in executor.runners.values()]
+            await trio.testing.wait_all_tasks_blocked()
+            collector.freeze()
+            begun = time.thread_time()
+            for _ in range(rounds):
+                now = executor.clock()
+                for mailbox in mailboxes:
+                    mailbox.release(now)
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+            spent = time.thread_time() - begun
+            done = sum(node.ok for node in executor.statistics().nodes.values())
     if done < nodes * (rounds - 1):
         raise RuntimeError(f"only {done} of {nodes * rounds} ticks ran")
     return spent / (nodes * rounds) * 1e6
@@ -95,8 +101,8 @@ def main() -> None:
         },
         base="bare Trio",
         targets={
-            "horus_trio": Target(at_most=1.3),
-            "horus_trio, no tick_timeout": Target(at_most=1.0),
+            "horus_trio": Target(at_most=1.3, why_missed=MORE_TO_TOUCH),
+            "horus_trio, no tick_timeout": Target(at_most=1.0, why_missed=MORE_TO_TOUCH),
         },
     )
     curve(

@@ -20,6 +20,7 @@ from _jobs import (
     by_horus_trio,
     by_periodic,
     by_threads,
+    by_timerfd,
     by_trio,
     figure,
     gather,
@@ -34,9 +35,16 @@ HANDS: dict[str, Hand] = {
     "trio_util.periodic": by_periodic,
     "asyncio.sleep": by_asyncio,
     "threads, time.sleep": by_threads,
+    "a timerfd and epoll": by_timerfd,
 }
+ONE_NODE = ("trio_util.periodic", "a timerfd and epoll")
+
 REPETITIONS = either(5, 1)
-SECONDS = either(1.0, 0.1)
+SECONDS = either(2.0, 0.1)
+
+COLD = "the kernel's own wake-up is half of it, and nothing of the process is in the caches then"
+SEVERAL_TURNS = "a tick needs the interpreter several times, and waits for a turn each time"
+A_START = "start and stop are a fifth of it, and each tick is more than a sleep"
 
 
 def p(fraction: float) -> Callable[[Run], float]:
@@ -47,16 +55,20 @@ def on_a_quiet_process(title: str, job: Job, at_most: float) -> None:
     """Lateness, and the ticks that were kept."""
     hands = dict(HANDS)
     if job.nodes > 1:
-        del hands["trio_util.periodic"]
+        for name in ONE_NODE:
+            del hands[name]
     runs = gather(f"Lateness of {title}", job, hands, REPETITIONS)
-    for fraction, target in ((0.5, at_most), (0.99, 1.0)):
+    for fraction, target in (
+        (0.5, Target(at_most=at_most, why_missed=COLD)),
+        (0.99, Target(at_most=1.0)),
+    ):
         compare(
             f"Lateness p{fraction * 100:.0f} of {title}",
             "ms",
             figure(runs, p(fraction)),
             base=BASE,
             repetitions=REPETITIONS,
-            targets={"horus_trio": Target(at_most=target)},
+            targets={"horus_trio": target},
         )
     whole = job.nodes * job.ticks
     counts(
@@ -80,14 +92,17 @@ def beside_a_busy_thread() -> None:
             REPETITIONS,
         )
     title = "one node at 100 Hz beside a busy Python thread"
-    for fraction, target in ((0.5, 1.0), (0.99, 0.5)):
+    for fraction, target in (
+        (0.5, Target(at_most=1.0)),
+        (0.99, Target(at_most=0.5, why_missed=SEVERAL_TURNS)),
+    ):
         compare(
             f"Lateness p{fraction * 100:.0f} of {title}",
             "ms",
             figure(runs, p(fraction)),
             base=BASE,
             repetitions=REPETITIONS,
-            targets={"horus_trio": Target(at_most=target)},
+            targets={"horus_trio": target},
         )
     compare(
         f"CPU of the loop's thread, {title}",
@@ -110,7 +125,7 @@ def cost_of_waiting() -> None:
         figure(gather(title, job, hands, REPETITIONS), lambda run: run.cpu / SECONDS * 100),
         base=BASE,
         repetitions=REPETITIONS,
-        targets={"horus_trio": Target(at_most=1.3)},
+        targets={"horus_trio": Target(at_most=1.3, why_missed=A_START)},
     )
     title = "CPU of one node at 10 Hz, of all the seconds there were"
     job = Job(rate=10.0, seconds=2 * SECONDS)

@@ -8,14 +8,13 @@ and suspended again) is a bare program without anything else.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable
 
 import async_tick
 import trio
 import trio.testing
-from _compare import Count, Target, counts, print_machine
+from _compare import Count, Target, counts, print_machine, show_progress
 
 import horus_trio as horus
 from horus_trio.messages import AsyncResult, Tick, TickStatus
@@ -148,12 +147,12 @@ def main() -> None:
     ticks: list[float] = []
     parts: dict[str, list[float]] = {}
     for repetition in range(REPETITIONS):
-        print(f"\r{repetition + 1}/{REPETITIONS}", end="", file=sys.stderr)
+        show_progress(f"{repetition + 1}/{REPETITIONS}")
         ticks.append(async_tick.cost(NODES))
         parts.setdefault("Trio: send, wake, run, wait again", []).append(trio.run(wake_only))
         for name, figure in trio.run(lines).items():
             parts.setdefault(name, []).append(figure)
-    print("\r", end="", file=sys.stderr)
+    show_progress("")
     tick = statistics.median(ticks)
     rows = {name: statistics.median(figures) for name, figures in parts.items()}
     counts(
