@@ -119,6 +119,11 @@ class Timer:
         return self._source.name
 
     @property
+    def is_precise(self) -> bool:
+        """Whether it wakes for the instant itself, in real time."""
+        return self._source.is_precise
+
+    @property
     def wake_ups(self) -> int:
         """How often the timer has been woken."""
         return self._wake_ups

@@ -275,7 +275,7 @@ def test_a_scheduler_shows_its_state() -> None:
     assert repr(horus.AsyncScheduler()) == "<AsyncScheduler 'horus', 0 node(s), idle>"
 
 
-@pytest.mark.parametrize(("interval", "in_run"), [(None, 0.0002), (0.001, 0.001)])
+@pytest.mark.parametrize(("interval", "in_run"), [(None, 0.00025), (0.001, 0.001)])
 def test_the_switch_interval_is_the_runs_alone(interval: float | None, in_run: float) -> None:
     before = sys.getswitchinterval()
     seen: list[float] = []

@@ -8,9 +8,9 @@ from .executor import (
     POOL_TOKENS,
     AsyncIOExecutor,
     ExecutorStatistics,
-    hold_nodes,
     numbered_name,
     open_executor,
+    open_shielded,
 )
 from .frames import frames_of, frames_of_thread, is_engines, only_measures, place_of
 from .mailbox import Mailbox
@@ -41,11 +41,11 @@ __all__ = [
     "describe_silence",
     "frames_of",
     "frames_of_thread",
-    "hold_nodes",
     "is_engines",
     "numbered_name",
     "only_measures",
     "open_executor",
+    "open_shielded",
     "owner_of",
     "place_of",
     "readers_waiting",

@@ -34,7 +34,7 @@ from .safe_state import SafeState
 from .safety import SafetyChain
 from .worker import FORCED_GRACE
 
-__all__ = ["AsyncIOExecutor", "ExecutorStatistics", "hold_nodes", "open_executor"]
+__all__ = ["AsyncIOExecutor", "ExecutorStatistics", "open_executor", "open_shielded"]
 
 POOL_TOKENS = 4
 """Blocking calls at once, as many as HORUS's Tokio runtime has workers."""
@@ -58,7 +58,7 @@ class AsyncIOExecutor:
 
     Arguments:
         nursery: Where the tasks live. Its owner calls `shutdown_all` before leaving it.
-        nodes: Where those of the nodes live: what `hold_nodes` gave.
+        nodes: Where those of the nodes live: what `open_shielded` gave.
         limiter: Tokens of the blocking pool.
         max_abandoned: Threads that may be left behind before tokens are held back.
         topics: The topics of the nodes.
@@ -355,11 +355,18 @@ def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:
     return name
 
 
-async def hold_nodes(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-    """Give a nursery for nodes that nothing outside cancels, until its own scope is cancelled.
+async def open_shielded(nursery: trio.Nursery) -> trio.Nursery:
+    """A nursery for nodes that nothing outside cancels, until its own scope is cancelled.
 
     One shield for all of them: each of its own would be another half KiB.
     """
+    opened: list[trio.Nursery] = []
+    with trio.CancelScope(shield=True):
+        opened.append(await nursery.start(_hold))
+    return opened[0]
+
+
+async def _hold(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
     async with trio.open_nursery() as nodes:
         nodes.cancel_scope.shield = True
         task_status.started(nodes)
@@ -389,11 +396,9 @@ async def open_executor(
     with LogThread() as log_thread:
         async with trio.open_nursery() as nursery:
             topics = Topics() if topics is None else topics
-            with trio.CancelScope(shield=True):
-                nodes = await nursery.start(hold_nodes)
             executor = AsyncIOExecutor(
                 nursery,
-                nodes,
+                await open_shielded(nursery),
                 limiter=trio.CapacityLimiter(POOL_TOKENS) if limiter is None else limiter,
                 max_abandoned=max_abandoned,
                 topics=topics,

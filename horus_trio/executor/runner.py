@@ -105,11 +105,11 @@ class NodeRunner:
         ledger: Ledger,
         rebuild: Callable[[], tuple[Node, Hooks]] | None,
     ) -> None:
-        self.executor = executor
-        self.name = name
+        self.executor: AsyncIOExecutor = executor
+        self.name: str = name
         self.node: Node = node
-        self.options = options
-        self.ledger = ledger
+        self.options: NodeOptions = options
+        self.ledger: Ledger = ledger
         self.fatal: bool = False
         self.init_error: BaseException | None = None
         """What the latest ``init`` raised, or None."""

@@ -80,8 +80,8 @@ class Worker:
         self._pool = pool
         self._timer = timer
         self._limiter = limiter
-        self.own = own
-        self.tick_limit = tick_limit
+        self.own: WorkerThread | None = own
+        self.tick_limit: float | None = tick_limit
         self._tick_limit: TimeLimit | None = None  # made for the first ``def`` tick
         self._forced = False
         self._forced_grace = FORCED_GRACE

@@ -14,7 +14,7 @@ from typing import Self
 
 __all__ = ["Collector", "switch_interval"]
 
-SWITCH_INTERVAL = 0.0002
+SWITCH_INTERVAL = 0.00025
 """Seconds: a busy Python thread would otherwise hold the loop up for 5 ms at a time.
 
 A shorter one makes the loop wait less, and several busy threads slower: by a tenth at this one.

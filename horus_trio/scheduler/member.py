@@ -47,13 +47,13 @@ class Member:
         rate: float | None,
     ) -> None:
         self.node: Node = node
-        self.name = name
-        self.options = options
-        self.factory = factory
-        self.rate = rate
+        self.name: str = name
+        self.options: NodeOptions = options
+        self.factory: Callable[[], Node] | None = factory
+        self.rate: float | None = rate
         self.ledger: Ledger = Ledger()
-        self.paused = False
-        self.removing = False
+        self.paused: bool = False
+        self.removing: bool = False
         self.runner: NodeRunner | None = None
         self.beat: Beat | None = None
 

@@ -17,7 +17,7 @@ import trio
 from trio_util import move_on_when
 
 from ..errors import HorusError, NodeExited, add_remedy
-from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, hold_nodes
+from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, open_shielded
 from ..health import Ledger
 from ..logs import LogThread
 from ..timer import Grid, is_real_time
@@ -38,6 +38,9 @@ __all__ = ["Run"]
 
 SAY_WITHIN = 0.3
 """Seconds for which whoever makes an emergency waits to hear whom it has reached."""
+
+BEAT_TAKES = 5e-6
+"""Seconds that a node's beat takes to be made: of ten thousand the first would begin late."""
 
 
 class Run:
@@ -78,7 +81,8 @@ class Run:
         """Seconds of ticking so far."""
         if self._epoch != self._epoch:
             return 0.0
-        return (self._ended if self._ended == self._ended else self.now()) - self._epoch
+        end = self._ended if self._ended == self._ended else self.now()
+        return max(0.0, end - self._epoch)  # the epoch may be just ahead
 
     def stop(self, reason: str) -> None:
         """Ask for a graceful stop; any thread, signal-safe."""
@@ -156,11 +160,9 @@ class Run:
             contextlib.ExitStack() as watches,
         ):
             async with trio.open_nursery() as nursery:
-                with trio.CancelScope(shield=True):
-                    nodes = await nursery.start(hold_nodes)
                 executor = self.executor = AsyncIOExecutor(
                     nursery,
-                    nodes,
+                    await open_shielded(nursery),
                     limiter=scheduler.settings.limiter or trio.CapacityLimiter(POOL_TOKENS),
                     max_abandoned=scheduler.settings.max_abandoned,
                     topics=scheduler._topics,
@@ -231,8 +233,12 @@ class Run:
                     await runner.settled.wait()
 
     def _begin(self, executor: AsyncIOExecutor, duration: float | None) -> None:
-        """Everything is initialised: the grid begins now."""
-        epoch = self._epoch = self.now()
+        """Everything is initialised: the grid begins, in real time when the beats are made."""
+        members = list(self.scheduler._members.values())
+        epoch = self.now()
+        if executor.timer.is_precise:
+            epoch += len(members) * BEAT_TAKES
+        self._epoch = epoch
         if duration is not None:
             # Before any release of the same instant: n seconds at r Hz are n * r ticks.
             alarm = executor.timer.alarm(lambda now: self._run_down(duration), order=-math.inf)
@@ -241,7 +247,6 @@ class Run:
                 self.metronome.end = epoch + duration
             if duration == 0:
                 return
-        members = list(self.scheduler._members.values())
         spread = spread_phases([m.rate if m.options.phase == "spread" else None for m in members])
         for member, phase in zip(members, spread, strict=True):
             if isinstance(member.options.phase, float):

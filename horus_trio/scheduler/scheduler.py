@@ -67,7 +67,7 @@ class Scheduler:
         deterministic: Run one tick at a time in a fixed order. It trades isolation away.
         max_abandoned: Threads that may be left behind before tokens are held back.
         stall_after: Seconds the loop may be blocked before the watchdog says by whom.
-        switch_interval: Seconds for `sys.setswitchinterval` during a run; None: at most 0.2 ms,
+        switch_interval: Seconds for `sys.setswitchinterval` during a run; None: at most 0.25 ms,
             so that a busy Python thread does not hold the loop up.
 
     Raises:

@@ -288,7 +288,7 @@ class Hub(Generic[T]):
             ringers = self._admit()
         ring(ringers)
 
-    def keep_time(self, instants: Instants) -> None:
+    def _keep_time(self, instants: Instants) -> None:
         """A run begins or ends: the latest message is forgotten; a latched one is sent now."""
         with self._lock:
             self._instants = instants

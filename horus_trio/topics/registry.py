@@ -39,12 +39,12 @@ class Topics:
         hub = self._hubs.get(name)
         if hub is None:
             fresh = Hub[Any](name)
-            fresh.keep_time(self._instants)
+            fresh._keep_time(self._instants)
             if self._on_new is not None:
                 self._on_new(fresh)
             hub = self._hubs.setdefault(name, fresh)
             if hub._instants is not self._instants:  # a run began or ended meanwhile
-                hub.keep_time(self._instants)
+                hub._keep_time(self._instants)
         return hub
 
     def find(self, name: str) -> Hub[Any]:
@@ -75,4 +75,4 @@ class Topics:
         self._clock = clock
         self._instants = Instants(clock)
         for hub in self:
-            hub.keep_time(self._instants)
+            hub._keep_time(self._instants)

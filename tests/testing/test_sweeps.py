@@ -603,7 +603,7 @@ AWAITED = ("Awaitable", "Coroutine", "AsyncIterator", "AsyncGenerator", "RunResu
 NOT_SWEPT = {
     "AsyncNode.tick_async": "is the user's own",
     "ThreadCall.run": "is the engine's own",
-    "hold_nodes": "never returns; it is part of open_executor and of Scheduler.run",
+    "open_shielded": "it is part of open_executor and of Scheduler.run",
 }
 
 
