@@ -59,7 +59,11 @@ def by_dora(nodes: int, rate: float) -> Said:
         done = subprocess.run(
             [*ENCLOSED, str(programs / "dora"), "run", str(described)],
             cwd=folder,
-            env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+            env={
+                **os.environ,
+                "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+                "VIRTUAL_ENV": str(programs.parent),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
