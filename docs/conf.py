@@ -46,7 +46,8 @@ def resolve_to_public_name(
     target = node.get("reftarget", "")
     if not target.startswith("horus_trio."):
         return None
-    room = "horus_trio.testing" if target.startswith("horus_trio.testing.") else "horus_trio"
+    rooms = ("horus_trio.testing", "horus_trio.drivers")
+    room = next((room for room in rooms if target.startswith(f"{room}.")), "horus_trio")
     public = f"{room}.{target.rpartition('.')[2]}"
     document, kind = node.get("refdoc", ""), node["reftype"]
     return env.domains["py"].resolve_xref(env, document, app.builder, kind, public, node, text)

@@ -27,6 +27,8 @@ from typing import NamedTuple
 import pytest
 
 import horus_trio
+import horus_trio.drivers
+import horus_trio.drivers.framing
 import horus_trio.profiling
 import horus_trio.testing
 
@@ -191,14 +193,16 @@ def test_every_command_is_one() -> None:
     ("page", "module"),
     [
         ("names", horus_trio),
+        ("drivers", horus_trio.drivers),
         ("profiling", horus_trio.profiling),
         ("testing", horus_trio.testing),
+        ("drivers-framing", horus_trio.drivers.framing),
     ],
 )
 def test_the_reference_has_every_public_name(page: str, module: ModuleType) -> None:
     listed = re.findall(
         r"^\.\. auto(?:class|function|exception|data):: (\w+)",
-        (DOCS / "reference" / f"{page}.md").read_text(),
+        "".join(part.read_text() for part in (DOCS / "reference").glob(f"{page}*.md")),
         re.MULTILINE,
     )
     assert sorted(listed) == sorted(module.__all__)

@@ -219,6 +219,11 @@ class NodeRunner:
         return self._turnstile.paused
 
     @property
+    def is_held(self) -> bool:
+        """Whether an emergency holds it; any thread."""
+        return self._turnstile.held
+
+    @property
     def thread_call(self) -> ThreadCall | None:
         """The thread call that its tick or ``init`` is in, or None; any thread."""
         return self._worker.call

@@ -17,6 +17,10 @@ __all__ = ["Engine", "Seat"]
 class Engine(Protocol):
     """What a node may ask of the engine that runs it; any thread."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether an emergency holds the node."""
+
     def request_stop(self, reason: str) -> None:
         """Stop the run."""
 

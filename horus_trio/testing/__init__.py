@@ -6,8 +6,19 @@ Everything here is plain Trio and works under any test framework; `pytest_plugin
 from .blocking import blocking_delay
 from .cancellation import CancellationBroken, Finding, Sweep, cancel_everywhere
 from .clock import VirtualClock
-from .contracts import ContractBroken, DriverLike, PeerLike, check_driver, check_node
+from .contracts import (
+    AblePeer,
+    ContractBroken,
+    DriverLike,
+    DriverReport,
+    PeerLike,
+    RuleNotTried,
+    RuleTried,
+    check_driver,
+    check_node,
+)
 from .device import FakeDevice
+from .fake_driver import FakeDriver
 from .faults import Fault, FaultKind, Faults
 from .harness import Harness
 from .injection import faulty
@@ -17,10 +28,13 @@ from .record import SentMessage, Trace, payload_hash
 from .stage import HarnessError
 
 __all__ = [
+    "AblePeer",
     "CancellationBroken",
     "ContractBroken",
     "DriverLike",
+    "DriverReport",
     "FakeDevice",
+    "FakeDriver",
     "Fault",
     "FaultKind",
     "Faults",
@@ -29,6 +43,8 @@ __all__ = [
     "HarnessError",
     "Openings",
     "PeerLike",
+    "RuleNotTried",
+    "RuleTried",
     "SentMessage",
     "Sweep",
     "Trace",

@@ -267,6 +267,10 @@ class _RecordingEngine:
         self._name = name
         self._events = events
 
+    @property
+    def is_held(self) -> bool:
+        return False  # a tick that was sent here has begun before
+
     def request_stop(self, reason: str) -> None:
         self._events.append(StopAsked(reason))
 

@@ -1,7 +1,18 @@
 """Contracts for what users write: one call tries every rule, and names the first that is broken."""
 
 from .contract import ContractBroken
-from .driver import DriverLike, PeerLike, check_driver
+from .driver import AblePeer, DriverLike, PeerLike, check_driver
 from .node import check_node
+from .report import DriverReport, RuleNotTried, RuleTried
 
-__all__ = ["ContractBroken", "DriverLike", "PeerLike", "check_driver", "check_node"]
+__all__ = [
+    "AblePeer",
+    "ContractBroken",
+    "DriverLike",
+    "DriverReport",
+    "PeerLike",
+    "RuleNotTried",
+    "RuleTried",
+    "check_driver",
+    "check_node",
+]

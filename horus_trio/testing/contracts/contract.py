@@ -29,15 +29,16 @@ class ContractBroken(HorusError, AssertionError):
 
     Attributes:
         rule: The name of the rule, such as ``"life cycle"``.
+        text: The three parts.
     """
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(rule, text)
         self.rule: str = rule
-        self._text = text
+        self.text: str = text
 
     def __str__(self) -> str:
-        return f"rule {self.rule!r}: {self._text}"
+        return f"rule {self.rule!r}: {self.text}"
 
 
 def broken(rule: str, *, expected: str, came: str, remedy: str) -> ContractBroken:

@@ -1,0 +1,78 @@
+"""Drivers: devices that are safe to cancel at any await, and honest about a broken line.
+
+A `Driver` opens, receives, sends and closes. `StreamDriver` puts a framing over a stream of bytes;
+`SerialPort`, `TcpClient`, `TcpServer` and `Subprocess` are such. `Udp` has datagrams.
+"""
+
+from .driver import Driver, DriverState, DriverStatistics
+from .errors import (
+    ConnectFailed,
+    DeviceGone,
+    DriverError,
+    FrameError,
+    MissingExtra,
+    QueryTimeout,
+    ReceiveFailed,
+    SendFailed,
+    SendInterrupted,
+    WrongReply,
+)
+from .framing import (
+    Checked,
+    Cobs,
+    Crc,
+    Delimited,
+    FixedLength,
+    Framing,
+    Headed,
+    LengthPrefixed,
+    Lines,
+    Nmea,
+    Slip,
+)
+from .node import DriverNode
+from .process import Subprocess
+from .query import QueryDriver
+from .sequence import LossCounter
+from .serial import SerialPort
+from .stream import StreamDriver
+from .tcp import TcpClient, TcpServer
+from .udp import Udp
+from .wire import Wire
+
+__all__ = [
+    "Checked",
+    "Cobs",
+    "ConnectFailed",
+    "Crc",
+    "Delimited",
+    "DeviceGone",
+    "Driver",
+    "DriverError",
+    "DriverNode",
+    "DriverState",
+    "DriverStatistics",
+    "FixedLength",
+    "FrameError",
+    "Framing",
+    "Headed",
+    "LengthPrefixed",
+    "Lines",
+    "LossCounter",
+    "MissingExtra",
+    "Nmea",
+    "QueryDriver",
+    "QueryTimeout",
+    "ReceiveFailed",
+    "SendFailed",
+    "SendInterrupted",
+    "SerialPort",
+    "Slip",
+    "StreamDriver",
+    "Subprocess",
+    "TcpClient",
+    "TcpServer",
+    "Udp",
+    "Wire",
+    "WrongReply",
+]

@@ -1,0 +1,82 @@
+"""The examples with devices do what they show."""
+
+from __future__ import annotations
+
+import runpy
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def example(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def test_the_gps_logger_logs_every_whole_position_of_two_connections(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = tmp_path / "gps.sqlite3"
+    trio.run(example("gps_logger")["main"], None, database)
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute("SELECT * FROM fixes").fetchall()
+    connection.close()
+    times = [float(row[0]) for row in rows]
+    assert len(times) >= 8
+    assert times == sorted(set(times))
+    assert all(49.24 < row[1] < 49.26 for row in rows)
+    assert all(-123.18 < row[2] < -123.15 for row in rows)
+    assert {row[4] for row in rows} == {9}
+    said = capsys.readouterr().out
+    assert f"{len(rows)} positions written to gps.sqlite3, 2 connections" in said
+    assert "0 not understood" in said
+    assert said.count("no position") == 1
+
+
+def test_degrees_are_those_of_nmea() -> None:
+    degrees = example("gps_logger")["degrees"]
+    assert degrees("4916.4500", negative=False) == pytest.approx(49.274166, abs=1e-6)
+    assert degrees("12311.1200", negative=True) == pytest.approx(-123.185333, abs=1e-6)
+    assert degrees("00007.5000", negative=False) == 0.125
+
+
+def test_the_power_supply_is_ramped_up_to_what_its_load_allows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = trio.run(example("power_supply")["main"])
+    asked = [reading.asked for reading in display.readings]
+    assert asked[:10] == [float(volts) for volts in range(1, 11)]
+    assert set(asked[10:]) <= {10.0}  # it stays there
+    for reading in display.readings:
+        assert reading.volts == pytest.approx(reading.asked, abs=0.05)
+        assert reading.amperes == pytest.approx(reading.asked / 5, abs=0.01)
+    said = capsys.readouterr().out
+    assert "connected to HORUS,Simulated supply" in said
+    assert said.count("the supply refuses: VOLT 11.00: ") == 1
+
+
+def test_the_robot_arm_is_stopped_while_a_read_waits_for_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    simulated = trio.run(example("robot_arm")["main"])
+    assert simulated.commands[0] == b"MOVE 90.0"
+    assert simulated.commands[-1] == b"STOP"  # and nothing after it
+    assert simulated.commands.count(b"STOP") == 1
+    assert 0 < simulated.angle < 90
+    said = capsys.readouterr().out
+    (line,) = (line for line in said.splitlines() if line.startswith("stopped at"))
+    assert float(line.split()[4]) < 300  # ms
+
+
+def test_the_sensor_hub_counts_what_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    heard = trio.run(example("sensor_hub")["main"])
+    assert heard["wind"] == heard["temperature"] == (100, 0)
+    received, lost = heard["water level"]
+    assert received + lost == 100
+    assert 5 < lost < 45
