@@ -20,6 +20,7 @@ class Engine(Protocol):
     @property
     def is_held(self) -> bool:
         """Whether an emergency holds the node."""
+        ...
 
     def request_stop(self, reason: str) -> None:
         """Stop the run."""

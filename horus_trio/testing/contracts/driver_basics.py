@@ -307,9 +307,9 @@ async def cancelled_close(rule: str, lines: Lines[Any]) -> None:
         try:
             await line.driver.aclose()
         finally:
+            came = "it waited"
             with trio.move_on_after(contract.LIMIT / 10) as scope:
                 scope.shield = True
-                came = "it waited"
                 try:
                     came = f"it returned {await line.driver.receive()!r:.80}"
                 except CLOSED:
