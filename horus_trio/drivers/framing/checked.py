@@ -61,7 +61,7 @@ class Checked(Framing):
 
     def reset(self) -> None:
         self._framing.reset()
-        self.discarded = self._framing.discarded
+        self._throw_away(self._framing.discarded - self.discarded)
 
     def _arguments(self) -> list[str]:
         return [
@@ -81,7 +81,7 @@ class Checked(Framing):
         framing = self._framing
         messages = framing.feed(bytes(self._buffer))
         self._buffer.clear()
-        self.rejected, self.discarded = framing.rejected, framing.discarded
+        self._throw_away(framing.discarded - self.discarded, framing.rejected - self.rejected)
         return messages
 
     def _verify_with(self, verify: Verify | None) -> None:

@@ -75,15 +75,15 @@ class Delimited(Framing):
             del buffer[: len(buffer) - len(pieces.pop())]
             if self._skipping:
                 self._skipping = False
-                self.discarded += len(pieces.pop(0)) + len(delimiter)
+                self._throw_away(len(pieces.pop(0)) + len(delimiter))
             messages = self._valid(pieces)
         keep = len(delimiter) - 1
         if self._skipping or len(buffer) >= self.max_frame:
             if not self._skipping:
                 self._skipping = True
-                self.rejected += 1
+                self._throw_away(0, 1)
             excess = max(0, len(buffer) - keep)
-            self.discarded += excess
+            self._throw_away(excess)
             del buffer[:excess]
         self._searched = max(0, len(buffer) - keep)
         return messages
@@ -105,5 +105,5 @@ class Delimited(Framing):
         return valid
 
     def _reject(self, pieces: list[bytes]) -> None:
-        self.rejected += len(pieces)
-        self.discarded += sum(map(len, pieces)) + len(pieces) * len(self.delimiter)
+        size = sum(map(len, pieces)) + len(pieces) * len(self.delimiter)
+        self._throw_away(size, len(pieces))

@@ -89,6 +89,11 @@ class Framing(abc.ABC):
         self.frames += len(frames)
         return frames
 
+    def _throw_away(self, size: int, messages: int = 0) -> None:
+        """Count bytes that are thrown away, and the messages they were."""
+        self.discarded += size
+        self.rejected += messages
+
     def reset(self) -> None:
         """A new connection: what is left of the old one belongs to no message."""
         self.discarded += len(self._buffer)

@@ -68,7 +68,7 @@ class Headed(Framing):
         while True:
             if mark:
                 found = self._seek(data, at)
-                self.discarded += found - at
+                self._throw_away(found - at)
                 at = found
                 if at + mark > len(data):
                     self._needed = mark
@@ -83,9 +83,9 @@ class Headed(Framing):
                 message = verify(message)
             if message is None:
                 if at >= self._suspect:  # not inside of one that has been counted
-                    self.rejected += 1
+                    self._throw_away(0, 1)
                     self._suspect = end
-                self.discarded += 1
+                self._throw_away(1)
                 at += 1
             elif end <= at:
                 raise ConfigurationError(

@@ -42,7 +42,7 @@ class Sender:
         self.line = line
         self.lines = lines
         self.taken: list[Any] = []
-        self.bytes = 0
+        self.bytes: int = 0
         self.cut: list[Any] = []
         self.error: Exception | None = None
         self.scope: trio.CancelScope = trio.CancelScope()

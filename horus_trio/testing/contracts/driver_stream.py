@@ -57,11 +57,14 @@ class Flow:
         self.rng = rng
         self.own_cuts = own_cuts
         self.expected: collections.deque[Any] = collections.deque()
-        self.made = self.received = self.bytes = self.cancelled = 0
-        self.is_whole = False
+        self.made: int = 0
+        self.received: int = 0
+        self.bytes: int = 0
+        self.cancelled: int = 0
+        self.is_whole: bool = False
         self.scope: trio.CancelScope = trio.CancelScope()
-        self.sent_hash = hashlib.sha256()
-        self.came_hash = hashlib.sha256()
+        self.sent_hash: hashlib._Hash = hashlib.sha256()
+        self.came_hash: hashlib._Hash = hashlib.sha256()
 
     @property
     def share(self) -> float:
