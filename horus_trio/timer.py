@@ -112,6 +112,7 @@ class Timer:
         self._ringing = False
         self._source: _Source = _open_source(self._clock)
         self._wake_ups = 0
+        self._raised: BaseException | None = None
 
     @property
     def source(self) -> str:
@@ -155,6 +156,8 @@ class Timer:
         try:
             while True:
                 await source.wait()
+                if self._raised is not None:
+                    raise self._raised
                 self._wake_ups += 1
                 self._ring_due()
                 source.arm(heap[0][0] if heap else math.inf)
@@ -198,7 +201,11 @@ class _Rouser(trio.abc.Instrument):
     def after_io_wait(self, timeout: float) -> None:
         timer = self._timer
         if timer._heap and timer._heap[0][0] <= timer._clock.current_time():
-            timer._ring_due()
+            try:
+                timer._ring_due()
+            except BaseException as error:
+                timer._raised = error  # Trio would only log it: the timer's own task raises it
+                raise
 
 
 class _Source(abc.ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -506,3 +507,16 @@ def test_an_idle_robot_sleeps() -> None:
     switches, wake_ups = map(int, done.stdout.split())
     assert wake_ups <= 4  # each of the two 1 Hz nodes misses its release each second
     assert switches <= 5 * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the timer's task rings by itself")
+async def test_what_an_alarm_raises_is_not_lost() -> None:
+    """It rings in an instrument, whose errors Trio would only log."""
+
+    def ring(now: float) -> None:
+        raise ZeroDivisionError("in an alarm")
+
+    timer = Timer()
+    timer.alarm(ring).set(trio.current_time() + 0.01)
+    with contextlib.closing(timer), pytest.raises(ZeroDivisionError, match="in an alarm"):
+        await timer.run()
