@@ -12,6 +12,7 @@ import dataclasses
 
 import trio
 
+from ..errors import ConfigurationError
 from .driver import Driver, DriverStatistics
 from .errors import DeviceGone
 from .framing import Framing
@@ -31,6 +32,11 @@ class StreamDriver(Driver[bytes]):
 
     def __init__(self, framing: Framing) -> None:
         super().__init__()
+        if not isinstance(framing, Framing):
+            raise ConfigurationError(
+                f"{type(self).__name__}(framing={framing!r:.80}): expected a Framing, such as "
+                "Lines(), with its parentheses"
+            )
         self._framing = copy.deepcopy(framing)
         self._wire: Wire | None = None
         self._frames: collections.deque[bytes] = collections.deque()
