@@ -520,6 +520,50 @@ def test_all_hooks_of_a_node_share_its_own_thread() -> None:
     assert ticks.errors == 1
 
 
+async def test_a_stop_just_as_init_returns_shuts_down_in_the_same_thread() -> None:
+    """The thread is through, and the loop has yet to hear of it: that thread is free."""
+    begun, go, posted = threading.Event(), threading.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+    threads: list[int] = []
+
+    class Slow:
+        def run_sync_soon(self, function: Callable[..., object], *args: Any) -> None:
+            posted.wait(8)
+            token.run_sync_soon(function, *args)
+
+    class Bound(horus.Node):
+        thread = "own"
+
+        def init(self) -> None:
+            begun.set()
+            go.wait(8)
+            threads.append(threading.get_ident())
+
+        def tick(self) -> None: ...
+
+        def shutdown(self) -> None:
+            threads.append(threading.get_ident())
+
+    async with horus.open_executor() as executor, trio.open_nursery() as nursery:
+        nursery.start_soon(executor.spawn_node, Bound("bound"))
+        await until(begun.is_set)
+        runner = executor.runners["bound"]
+        call, own = runner.thread_call, runner._worker.own
+        assert call is not None
+        assert own is not None
+        own._token = Slow()  # type: ignore[assignment]
+        go.set()
+        await until(lambda: call.result is not None)
+        runner.leave("stopped")
+        call.cancel()
+        await until(lambda: runner.phase == "in shutdown" or len(threads) == 2)
+        own._token = token
+        posted.set()
+        await runner.done.wait()
+    assert len(threads) == 2
+    assert threads[0] == threads[1]
+
+
 async def test_a_node_goes_back_to_its_own_thread_after_a_tick_was_left_behind(
     mock_clock: MockClock, nursery: trio.Nursery
 ) -> None:

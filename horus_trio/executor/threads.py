@@ -335,8 +335,13 @@ class WorkerThread:
 
     @property
     def is_free(self) -> bool:
-        """Whether a call would start at once."""
-        return not self._calls or all(call.runs_elsewhere(self) for call in self._calls.copy())
+        """Whether a call would start at once.
+
+        That of one whose function has returned, though the loop has yet to hear of it.
+        """
+        return not self._calls or all(
+            call.result is not None or call.runs_elsewhere(self) for call in self._calls.copy()
+        )
 
     def has(self, call: ThreadCall) -> bool:
         """Whether a call waits or runs here, as far as the loop knows."""

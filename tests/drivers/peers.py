@@ -115,14 +115,17 @@ class StreamPeer:
         """Go on."""
         self._may_read.set()
 
-    async def read_all(self, stream: Stream) -> None:
-        """Serve a connection until its end; a newer one takes its place."""
-        rest = b""
+    def take_up(self, stream: Stream) -> None:
+        """A connection takes the place of the one before, in the order in which they came."""
         self.stream, old = stream, self.stream
         if old is not None:
             cut(old)
         self.connections += 1
         self._news.unpark_all()
+
+    async def read_all(self, stream: Stream) -> None:
+        """Serve a connection that was taken up, until its end."""
+        rest = b""
         try:
             while True:
                 await self._may_read.wait()
@@ -218,7 +221,9 @@ class TcpServerPeer(StreamPeer):
         with self._scope:
             async with self.listener, trio.open_nursery() as nursery:
                 while True:
-                    nursery.start_soon(self.read_all, await self.listener.accept())
+                    stream = await self.listener.accept()
+                    self.take_up(stream)
+                    nursery.start_soon(self.read_all, stream)
 
 
 @contextlib.asynccontextmanager
@@ -248,6 +253,7 @@ class TcpClientPeer(StreamPeer):
                 except OSError:
                     await trio.sleep(SOON)
                 else:
+                    self.take_up(stream)
                     await self.read_all(stream)
 
 

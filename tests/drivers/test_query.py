@@ -592,6 +592,6 @@ async def test_two_thousand_impatient_questions_get_no_wrong_answer(
                 askers.start_soon(ask, number)
     assert asked == 2000
     assert [(request, answer) for request, answer in answers if request != answer] == []
-    assert 200 < len(answers) < 2000
+    assert 20 < len(answers) < 2000  # how many is a matter of the machine
     assert sorted(at_the_end) == sorted(b"%d:end" % number for number in range(instruments))
     nursery.cancel_scope.cancel()

@@ -5,7 +5,8 @@ import horus_trio as horus
 
 class Planner(horus.Node):
     thread = "process"
-    on = "goal"
+    rate = 20
+    subs = "goal"
     tick_timeout = 0.5
     failure_policy = horus.Ignore()
     pubs = "plan"
@@ -44,7 +45,7 @@ class Pilot(horus.AsyncNode):
 
 
 def say(result: horus.AsyncResult) -> None:
-    if not result.success:
+    if result.status is horus.TickStatus.TIMED_OUT:
         print(result.error)
 
 
