@@ -464,7 +464,7 @@ def mixed_robot() -> Scheduler:
     def in_a_thread(node: horus.Node) -> None:
         assert node.current_tick is not None
         if node.current_tick.seq % 8 == 0:
-            threading.Event().wait(0.03)
+            threading.Event().wait(0.2)  # far beyond its limit, however late the loop is
 
     always = horus.Ignore()
     scheduler.add(horus.Node("well", tick=well), rate=500)
