@@ -210,7 +210,7 @@ BREAKERS = [
         breaks="a def tick given up at the stop is not settled",
         search="            shield=True,  # only `cancel` ends it",
         replace="            shield=False,  # only `cancel` ends it",
-        tests="hang_and_return",
+        tests="waits_for_a_thread",
     ),
     Breaker(
         promise="G5",

@@ -558,3 +558,30 @@ def test_the_law_holds_in_a_signal_handler() -> None:
     snapshots, problems = json.loads(done.stdout)
     assert not problems, problems[0]
     assert snapshots > 100
+
+
+def test_a_tick_that_waits_for_a_thread_at_the_stop_is_settled() -> None:
+    """Everything around it is cancelled then; it is given up by itself, and counted."""
+    release = threading.Event()
+    scheduler = Scheduler(limiter=trio.CapacityLimiter(1), signals=False)
+
+    def hangs(node: horus.Node) -> None:
+        release.wait(8)
+
+    async def stops(node: horus.Node) -> None:
+        if scheduler.statistics().pool.waiting:
+            node.request_stop("one waits")
+
+    for name in ("first", "second"):
+        scheduler.add(
+            horus.Node(name, tick=hangs), rate=100, tick_timeout=None, shutdown_timeout=0.05
+        )
+    scheduler.add(horus.Node("stops", tick=stops), rate=100)
+    try:
+        nodes = scheduler.run(5).statistics.nodes
+    finally:
+        release.set()
+    assert all(is_lawful(node) for node in nodes.values())
+    assert [node.in_flight for node in nodes.values()] == [0, 0, 0]
+    assert nodes["first"].abandoned + nodes["second"].abandoned == 1
+    assert nodes["first"].cancelled + nodes["second"].cancelled == 1
