@@ -569,7 +569,8 @@ def test_a_tick_that_waits_for_a_thread_at_the_stop_is_settled() -> None:
         release.wait(8)
 
     async def stops(node: horus.Node) -> None:
-        if scheduler.statistics().pool.waiting:
+        pool = scheduler.statistics().pool
+        if pool is not None and pool.waiting:
             node.request_stop("one waits")
 
     for name in ("first", "second"):
