@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import gc
 import math
@@ -9,7 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
@@ -21,6 +24,7 @@ from trio.testing import wait_all_tasks_blocked
 import horus_trio as horus
 from horus_trio import Hub, Overflow, Pub, Sub, Subscription, Topics
 from horus_trio.messages import Fence, current_fence
+from horus_trio.topics import subscription as subscription_module
 from horus_trio.topics.bell import current_bell
 
 
@@ -933,3 +937,103 @@ def test_the_time_of_messages_is_of_the_present_run() -> None:
     late.send(3)
     assert plain.latest == (2, 101.5)
     assert late.latest == (3, 101.5)
+
+
+@contextlib.contextmanager
+def coming_in_between(intruder: Callable[[], object]) -> Iterator[None]:
+    """Call `intruder` just before a message is taken, as a debugger's code may run there."""
+    before = sys.gettrace()
+    source = Path(subscription_module.__file__).read_text(encoding="utf-8").splitlines()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != subscription_module.__file__:
+            return None
+        if event == "line" and "buffer.popleft()" in source[frame.f_lineno - 1]:
+            sys.settrace(before)
+            frame.f_trace = None
+            intruder()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        assert sys.gettrace() is before, "nothing was taken"
+
+
+@pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.LATEST])
+def test_a_message_that_is_taken_away_while_it_is_dropped_is_not_dropped(
+    overflow: Overflow,
+) -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(1, overflow)
+    hub.send(1)
+    taken: list[int] = []
+    with coming_in_between(lambda: taken.append(subscription.receive_nowait())):
+        hub.send(2)
+    s = subscription.statistics()
+    assert (taken, s.published, s.received, s.dropped, s.depth) == ([1], 2, 1, 0, 1)
+    assert subscription.drain() == [2]
+
+
+@pytest.mark.parametrize(
+    ("take", "left"),
+    [
+        (lambda subscription: subscription.drain(), []),
+        (lambda subscription: subscription.take_until(1), None),
+    ],
+    ids=["drain", "take_until"],
+)
+def test_a_message_that_is_taken_away_while_all_are_taken_is_counted_once(
+    take: Callable[[Subscription[int]], object], left: object
+) -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(4)
+    hub.send(1)
+    taken: list[int] = []
+    with coming_in_between(lambda: taken.append(subscription.receive_nowait())):
+        assert take(subscription) == left
+    s = subscription.statistics()
+    assert (taken, s.published, s.received, s.depth) == ([1], 1, 1, 0)
+
+
+def test_a_message_that_is_taken_away_while_it_is_received_leaves_nothing_to_receive() -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(4)
+    hub.send(1)
+    taken: list[int] = []
+    with (
+        coming_in_between(lambda: taken.append(subscription.receive_nowait())),
+        pytest.raises(trio.WouldBlock),
+    ):
+        subscription.receive_nowait()
+    assert taken == [1]
+    assert subscription.statistics().received == 1
+    hub.send(2)
+    with (
+        coming_in_between(lambda: (taken.append(subscription.receive_nowait()), hub.close())),
+        pytest.raises(trio.EndOfChannel),
+    ):
+        subscription.receive_nowait()
+    assert taken == [1, 2]
+
+
+async def test_a_message_that_is_taken_away_while_it_is_handed_out_leaves_the_reader_waiting() -> (
+    None
+):
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(4)
+    taken: list[int] = []
+
+    async def read() -> None:
+        taken.append(await subscription.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        with coming_in_between(lambda: taken.append(subscription.receive_nowait())):
+            hub.send(1)
+        assert taken == [1]
+        assert subscription.statistics().received == 1
+        hub.send(2)
+    assert taken == [1, 2]
