@@ -1010,10 +1010,12 @@ def test_a_message_that_is_taken_away_while_it_is_received_leaves_nothing_to_rec
     assert taken == [1]
     assert subscription.statistics().received == 1
     hub.send(2)
-    with (
-        coming_in_between(lambda: (taken.append(subscription.receive_nowait()), hub.close())),
-        pytest.raises(trio.EndOfChannel),
-    ):
+
+    def take_the_last() -> None:
+        taken.append(subscription.receive_nowait())
+        hub.close()
+
+    with coming_in_between(take_the_last), pytest.raises(trio.EndOfChannel):
         subscription.receive_nowait()
     assert taken == [1, 2]
 
