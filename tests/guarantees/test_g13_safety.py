@@ -423,7 +423,14 @@ def test_neither_the_pool_nor_threads_left_behind_matter() -> None:
 
 
 def test_no_thread_is_started_in_an_emergency(monkeypatch: pytest.MonkeyPatch) -> None:
-    arms = [ThreadedArm(f"arm {n}", rate=5) for n in range(12)]
+    all_at_once = threading.Barrier(12)
+
+    class Slow(ThreadedArm):
+        def enter_safe_state(self) -> None:
+            all_at_once.wait(20)  # none has its thread from another
+            super().enter_safe_state()
+
+    arms = [Slow(f"arm {n}", rate=5) for n in range(12)]
     with horus.background(arms) as scheduler:
         for arm in arms:
             scheduler.pause(arm.name)  # a tick of theirs might start one
