@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -20,6 +21,11 @@ import pytest
 pytest_plugins = ["pytester"]
 
 hypothesis.settings.register_profile("real machines pause", deadline=None)
+hypothesis.settings.register_profile(
+    "that it fails is enough",
+    deadline=None,
+    phases=set(hypothesis.Phase) - {hypothesis.Phase.shrink, hypothesis.Phase.explain},
+)
 hypothesis.settings.load_profile("real machines pause")
 
 
@@ -29,6 +35,15 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Whatever traces this thread, as measuring coverage does, pauses for the test."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -119,8 +120,13 @@ CASES = {
 
 def run(case: str) -> tuple[list[int], Sequence[str]]:
     program = textwrap.dedent(PROGRAM).replace("CASE", case)
+    untraced = {key: v for key, v in os.environ.items() if not key.startswith("COV")}
     ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=100
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=untraced,
     )
     assert ended.returncode == 0, ended.stderr
     return [int(number) for number in ended.stdout.split()], ended.stderr.splitlines()

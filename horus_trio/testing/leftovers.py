@@ -112,9 +112,11 @@ def child_processes() -> set[Leftover]:
         return set()
     children = set[Leftover]()
     _, lifelong = _resource_tracker()
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
         try:
-            head, _, fields = status.read_text().rpartition(")")
+            head, _, fields = (process / "stat").read_text().rpartition(")")
         except (FileNotFoundError, ProcessLookupError):
             continue
         state, parent = fields.split()[:2]

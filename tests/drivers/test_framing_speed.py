@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -20,24 +19,21 @@ from horus_trio.drivers import (
     Slip,
 )
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 CHUNK = 65536
 MESSAGE = b"123456789"
 
 
 def seconds(once: Callable[[], object]) -> float:
-    """How long it takes, undisturbed, and without the tracing of a coverage."""
+    """How long it takes, undisturbed."""
 
     def lap() -> float:
         begin = time.perf_counter()
         once()
         return time.perf_counter() - begin
 
-    trace = sys.gettrace()
-    sys.settrace(None)
-    try:
-        return min(lap() for _ in range(20))
-    finally:
-        sys.settrace(trace)
+    return min(lap() for _ in range(20))
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def make_port(peer: PtyPeer) -> SerialPort:
 # What every driver does
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 async def test_it_keeps_the_contract_of_drivers() -> None:
     await check_driver(make_port, open_pty_peer)
 

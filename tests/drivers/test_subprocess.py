@@ -58,6 +58,8 @@ CAT = ["cat"]
 # What every driver does
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 async def test_it_keeps_the_contract_of_drivers() -> None:
     await check_driver(make_child, open_child_peer)
 

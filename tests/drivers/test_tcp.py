@@ -65,6 +65,8 @@ both = pytest.mark.parametrize("kind", [CLIENT, SERVER], ids=["client", "server"
 # What every driver does
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @both
 async def test_they_keep_the_contract_of_drivers(kind: Kind) -> None:
     await check_driver(*kind)

@@ -39,6 +39,8 @@ def make_udp(peer: UdpPeer, **arguments: Any) -> Udp:
 # What every driver does
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 async def test_it_keeps_the_contract_of_drivers() -> None:
     await check_driver(make_udp, open_udp_peer)
 

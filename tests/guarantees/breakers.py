@@ -5,16 +5,16 @@ promise away. It is applied to a copy of the project, the promise's module is ru
 to turn red: a module that stays green is a defect of the tests, and so is a patch that no longer
 fits the sources.
 
-    python tests/guarantees/breakers.py [--only G4] [--no-unbroken] [--jobs 2]
+    python tests/guarantees/breakers.py [--only G4] [--no-unbroken] [--jobs 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +22,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["pytest", "hypothesis", "trio"])  # importing them takes a second
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = "horus_trio"
@@ -703,27 +706,33 @@ def run_tests(
     """Run test modules of a copy; the exit code of pytest (None: it hung) and what it said."""
     names = [str(module.relative_to(PROJECT)) for module in modules]
     chosen = ["-k", tests] if tests else []
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(where), "PYTHONDONTWRITEBYTECODE": "1"}
-    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        environment.pop(name, None)
-    with subprocess.Popen(
-        [*command, *chosen, *names],
-        cwd=where,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            said, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the session that was started for it
-            said, _ = process.communicate()
-            return None, said
-    return process.returncode, said
+    how = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile", "that it fails is enough"]
+    how += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+    said = where / "said"
+    process = FORKS.Process(target=be_pytest, args=(where, [*how, *chosen, *names], said))
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None and process.pid is not None:
+        os.killpg(process.pid, signal.SIGKILL)  # the session that it has started
+        process.join()
+        return None, said.read_text()
+    return (process.exitcode or 0) - 100, said.read_text()
+
+
+def be_pytest(where: Path, arguments: Sequence[str], said: Path) -> None:
+    """In a process of its own: run pytest in a copy of the project."""
+    import pytest
+
+    os.setsid()
+    os.chdir(where)
+    with said.open("w") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.path.insert(0, str(where))
+    os.environ |= {"PYTHONPATH": str(where), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+
+    sys.exit(100 + pytest.main(list(arguments)))  # an error before it would be a 1
 
 
 def first_failure(said: str) -> str:
@@ -784,7 +793,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=True,
         help="first check that the modules are green as they are",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="how many to try at once")
+    parser.add_argument("--jobs", type=int, default=3, help="how many to try at once")
     options = parser.parse_args(arguments)
     breakers = [b for b in BREAKERS if options.only in (None, b.promise)]
     if not breakers:

@@ -50,6 +50,7 @@ async def test_the_reference_passes_all_rules() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 async def test_the_reference_passes_in_full() -> None:
     report = await check_driver(Reference, open_socket_peer)
     print(report)

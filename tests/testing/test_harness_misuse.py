@@ -288,6 +288,7 @@ async def test_pytests_own_outcomes_come_out_as_they_are(outcome: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "kind", ["shields", "swallows", "spins", "swallows all", "swallows shielded"]
 )
