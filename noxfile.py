@@ -39,14 +39,16 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests: all of them under branch coverage, or those named after `--` without it.
 
-    Much of a run is waiting, so three processes share the files.
+    Much of a run is waiting, so three processes share the files; what measures runs alone.
     """
     install(session, "tests")
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "3", "--dist", "loadfile")
+    session.run("coverage", "run", "-m", "pytest", "-m", "alone")
+    beside = ("-m", "not alone", "-n", "3", "--dist", "loadfile")
+    session.run("coverage", "run", "-m", "pytest", *beside)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -857,6 +857,7 @@ def test_a_class_of_an_interactive_session_is_refused_with_the_remedy() -> None:
 # The point of it all
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_ticks_really_run_at_once() -> None:
     def seconds(thread: Any) -> float:
@@ -880,6 +881,7 @@ def test_two_ticks_really_run_at_once() -> None:
     assert min(seconds("process") for _ in range(3)) < 0.9
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("task", [nodes.burn, nodes.hold_the_interpreter], ids=lambda t: t.__name__)
 def test_a_sibling_on_the_loop_keeps_its_rate(task: Callable[[Any], Any]) -> None:

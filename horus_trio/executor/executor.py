@@ -27,6 +27,7 @@ from ..node import (
 from ..policies import Ignore
 from ..timer import Timer, is_real_time
 from ..topics import Hub, Subscription, Topics
+from .kept_open import KeptOpen
 from .pool import BlockingPool, PoolStatistics
 from .process import check_process
 from .runner import NodeRunner
@@ -97,6 +98,8 @@ class AsyncIOExecutor:
         self.safety: SafetyChain = SafetyChain(self.clock, self.log)
         self.nothing_to_make_safe: SafeState = SafeState.of_nothing(self)
         """Shared by the nodes that have no ``enter_safe_state`` and are not critical."""
+        self.kept_open: dict[int, KeptOpen] = {}
+        """What nodes have been given and is open, by identity."""
         self.random = dice
         self.observers: list[Callable[[AsyncResult], None]] = []
         self.on_left: Callable[[NodeRunner], None] | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import TickCancelled
+from ..errors import HookTimedOut, TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
@@ -21,6 +21,7 @@ from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
 from .judge import Judge, is_interrupt
+from .kept_open import Belongings
 from .late_init import LateInit
 from .mailbox import Mailbox
 from .milestone import Milestone
@@ -60,6 +61,7 @@ class NodeRunner:
 
     __slots__ = (
         "_background_error",
+        "_belongings",
         "_clock",
         "_gate",
         "_grace",
@@ -179,6 +181,11 @@ class NodeRunner:
         )
         self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
+        self._belongings: Belongings | None = None
+        if options.helpers:
+            self._belongings = Belongings(
+                options.helpers, executor, options.shutdown_timeout, self._background_failed
+            )
         self._late_init: LateInit | None = None
         self._inputs: Inputs | None = None
         if options.subs or options.pubs or options.on:
@@ -296,6 +303,8 @@ class NodeRunner:
         self._cut_short()
         if self._tasks is not None:
             self._tasks.cancel()
+        if self._belongings is not None:
+            self._belongings.force(now + grace)
 
     # In an emergency
 
@@ -380,6 +389,7 @@ class NodeRunner:
             else:
                 decision = await self._init_failed(error)
             await self._end(decision, error)
+            await self._close_belongings()
             if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
                 break
             self._enter(NodeState.BACKING_OFF, "backing off before its restart")
@@ -400,7 +410,9 @@ class NodeRunner:
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        error = await self._initialise()
+        error = await self._open_belongings()
+        if error is None:
+            error = await self._initialise()
         if error is None and self._process is not None:
             error = await self._prepare_process(self._process)
         self.init_error = error
@@ -459,6 +471,35 @@ class NodeRunner:
         if isinstance(error, TickCancelled):
             return self._background_error or error
         return error
+
+    async def _open_belongings(self) -> BaseException | None:
+        if self._belongings is None:
+            return None
+        self.phase = "opening its helpers"
+        limit = trio.move_on_after(self.options.init_timeout)
+        error: BaseException | None = None
+        with self._life as life, limit:
+            try:
+                await self._belongings.open()
+            except (*FAILURES, BaseExceptionGroup) as failure:
+                error = failure
+        self._life = trio.CancelScope()
+        self.phase = "in init"
+        if limit.cancelled_caught:
+            error = HookTimedOut(
+                f"the helpers of node {self.name!r} were not open within its init_timeout of "
+                f"{self.options.init_timeout:g} s"
+            )
+        if life.cancelled_caught:
+            error = TickCancelled(f"init of node {self.name!r} was cancelled")
+        return error
+
+    async def _close_belongings(self) -> None:
+        if self._belongings is None:
+            return
+        self.phase = "closing its helpers"
+        for error in await self._belongings.close():
+            self._hook_failed("closing its helpers", error)
 
     async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
         """Have a worker ready for the first tick; if there is none, init is undone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
@@ -40,6 +41,7 @@ class ConstructorKeywords(TypedDict, total=False):
     critical: bool
     thread: Literal["pool", "own", "process"]
     limiter: trio.CapacityLimiter | None
+    helpers: Iterable[AbstractAsyncContextManager[Any]]
     subs: str | Sub | Iterable[str | Sub]
     pubs: str | Pub | Iterable[str | Pub]
 
@@ -72,6 +74,9 @@ class NodeOptions:
         thread: ``"pool"``: ``def`` hooks share the scheduler's pool; ``"own"``: one thread of its
             own for all of them; ``"process"``: its ``tick`` runs in a process of its own.
         limiter: A `trio.CapacityLimiter` instead of the scheduler's.
+        helpers: Opened before ``init`` and closed after ``shutdown``: helpers, or other async
+            context managers that may be entered again. What is given to several nodes is opened by
+            the first and closed by the last.
         subs: Topics read, joined before any ``init``.
         pubs: Topics written.
     """
@@ -90,6 +95,7 @@ class NodeOptions:
     critical: bool = False
     thread: Literal["pool", "own", "process"] = "pool"
     limiter: trio.CapacityLimiter | None = None
+    helpers: tuple[AbstractAsyncContextManager[Any], ...] = ()
     subs: tuple[Sub, ...] = ()
     pubs: tuple[Pub, ...] = ()
 
@@ -177,6 +183,7 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
     limiter = values.get("limiter")
     if limiter is not None and not isinstance(limiter, trio.CapacityLimiter):
         raise refuse("limiter", "a trio.CapacityLimiter, or None for the scheduler's")
+    values["helpers"] = _helpers(owner, values.get("helpers", ()), values.get("thread"))
     on = values.get("on")
     values["on"] = tuple(
         sub.topic for sub in _declarations(owner, "on", () if on is None else on, Sub)
@@ -184,6 +191,26 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
     values["subs"] = _declarations(owner, "subs", values.get("subs", ()), Sub)
     values["pubs"] = _declarations(owner, "pubs", values.get("pubs", ()), Pub)
     return NodeOptions(**values)
+
+
+def _helpers(
+    owner: str, value: Any, thread: object
+) -> tuple[AbstractAsyncContextManager[Any], ...]:
+    expected = "a list of helpers or other async context managers"
+    if isinstance(value, AbstractAsyncContextManager) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{owner}: helpers={value!r}, expected {expected}")
+    helpers = tuple(value)
+    for n, helper in enumerate(helpers):
+        if not isinstance(helper, AbstractAsyncContextManager):
+            raise ConfigurationError(f"{owner}: helpers has {helper!r}, expected {expected}")
+        if any(helper is other for other in helpers[:n]):
+            raise ConfigurationError(f"{owner}: helpers has {helper!r} twice")
+    if helpers and thread == "process":
+        raise ConfigurationError(
+            f"{owner}: helpers live in the robot's process and thread='process' ticks in another "
+            "one; leave one of the two out"
+        )
+    return helpers
 
 
 def _declarations(owner: str, option: str, value: Any, kind: type[Any]) -> tuple[Any, ...]:

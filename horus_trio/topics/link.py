@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import trio
 
-from ..errors import AsyncCallInThread, ConfigurationError
+from ..errors import ConfigurationError
 from ..messages import Fence, current_fence
-from .bell import Bell, current_bell
+from .waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
 
 __all__ = ["Link", "LinkStatistics"]
 
@@ -63,8 +62,8 @@ class Link(Generic[T]):
         self._met: set[Fence] = set()
         self._last_sender: Fence | None = None
         self._last_receiver: Fence | None = None
-        self._producer: _Waiter | None = None
-        self._consumer: _Waiter | None = None
+        self._producer: Waiter | None = None
+        self._consumer: Waiter | None = None
 
     def __repr__(self) -> str:
         state = ", closed" if self._closed else ""
@@ -144,7 +143,7 @@ class Link(Generic[T]):
             try:
                 self.send_nowait(data)
             except trio.WouldBlock:
-                await _TaskWaiter().wait(self._as_producer, self._leave_producer)
+                await TaskWaiter().wait(self._as_producer, self._leave_producer)
             else:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return
@@ -161,7 +160,7 @@ class Link(Generic[T]):
             try:
                 value = self.receive_nowait()
             except trio.WouldBlock:
-                await _TaskWaiter().wait(self._as_consumer, self._leave_consumer)
+                await TaskWaiter().wait(self._as_consumer, self._leave_consumer)
             else:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return value
@@ -174,12 +173,12 @@ class Link(Generic[T]):
             AsyncCallInThread: Called on the loop, which it would block; await `send` there.
             trio.BusyResourceError, trio.ClosedResourceError: As `send`.
         """
-        _refuse_on_loop("send_blocking", "await link.send(…)")
+        refuse_on_loop("Link.send_blocking()", "await link.send(…)")
         while True:
             try:
                 return self.send_nowait(data)
             except trio.WouldBlock:
-                _ThreadWaiter().wait(self._as_producer, self._leave_producer)
+                ThreadWaiter().wait(self._as_producer, self._leave_producer)
 
     def receive_blocking(self) -> T:
         """`receive` for threads: blocks this thread until there is a message.
@@ -189,12 +188,12 @@ class Link(Generic[T]):
             AsyncCallInThread: Called on the loop, which it would block; await `receive` there.
             trio.BusyResourceError, trio.EndOfChannel: As `receive`.
         """
-        _refuse_on_loop("receive_blocking", "await link.receive()")
+        refuse_on_loop("Link.receive_blocking()", "await link.receive()")
         while True:
             try:
                 return self.receive_nowait()
             except trio.WouldBlock:
-                _ThreadWaiter().wait(self._as_consumer, self._leave_consumer)
+                ThreadWaiter().wait(self._as_consumer, self._leave_consumer)
 
     def close(self) -> None:
         """No more messages; any thread, idempotent. What is inside can still be received."""
@@ -225,7 +224,7 @@ class Link(Generic[T]):
 
     # A waiter takes its place, and is told whether there is still something to wait for.
 
-    def _as_producer(self, waiter: _Waiter) -> bool:
+    def _as_producer(self, waiter: Waiter) -> bool:
         with self._lock:
             if self._producer is not None:
                 raise trio.BusyResourceError(f"link {self._name!r} has one producer, got two")
@@ -236,7 +235,7 @@ class Link(Generic[T]):
         with self._lock:
             self._producer = None
 
-    def _as_consumer(self, waiter: _Waiter) -> bool:
+    def _as_consumer(self, waiter: Waiter) -> bool:
         with self._lock:
             if self._consumer is not None:
                 raise trio.BusyResourceError(f"link {self._name!r} has one consumer, got two")
@@ -249,89 +248,3 @@ class Link(Generic[T]):
 
     def _closed_error(self) -> trio.ClosedResourceError:
         return trio.ClosedResourceError(f"link {self._name!r} was closed")
-
-
-class _TaskWaiter:
-    """A task asleep at a link's end."""
-
-    def __init__(self) -> None:
-        self._bell: Bell = current_bell()
-        self._task: trio.lowlevel.Task | None = None
-        self._woken = False
-
-    def wake(self) -> None:
-        if not self._woken:  # once is enough: who is woken looks itself
-            self._woken = True
-            self._bell.ring(self)
-
-    def _answer(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            trio.lowlevel.reschedule(task)
-
-    async def wait(self, enter: Callable[[_Waiter], bool], leave: Callable[[], None]) -> None:
-        if not enter(self):
-            leave()
-            return
-        fence = current_fence.get()
-        if fence is not None and fence.closed:
-            leave()
-            fence.refuse()
-        self._task = trio.lowlevel.current_task()
-
-        def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        try:
-            with _WokenBy(fence, self.wake):
-                await trio.lowlevel.wait_task_rescheduled(abort)
-        finally:
-            leave()
-
-
-class _ThreadWaiter:
-    """A thread asleep at a link's end."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def wake(self) -> None:
-        self._event.set()
-
-    def wait(self, enter: Callable[[_Waiter], bool], leave: Callable[[], None]) -> None:
-        worth_waiting = enter(self)
-        try:
-            if worth_waiting:
-                with _WokenBy(current_fence.get(), self.wake):
-                    self._event.wait()
-        finally:
-            leave()
-
-
-_Waiter = _TaskWaiter | _ThreadWaiter
-
-
-class _WokenBy:
-    """While inside, the closing of the fence wakes the waiter."""
-
-    __slots__ = ("_fence", "_wake")
-
-    def __init__(self, fence: Fence | None, wake: Callable[[], None]) -> None:
-        self._fence = fence
-        self._wake = wake
-
-    def __enter__(self) -> None:
-        if self._fence is not None:
-            self._fence.on_close(self._wake)
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._fence is not None:
-            self._fence.forget(self._wake)
-
-
-def _refuse_on_loop(name: str, instead: str) -> None:
-    if trio.lowlevel.in_trio_run():
-        raise AsyncCallInThread(
-            f"Link.{name}() would block the Trio loop; in async code use {instead}"
-        )

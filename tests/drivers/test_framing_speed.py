@@ -19,7 +19,7 @@ from horus_trio.drivers import (
     Slip,
 )
 
-pytestmark = pytest.mark.usefixtures("untraced")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("untraced")]
 
 CHUNK = 65536
 MESSAGE = b"123456789"

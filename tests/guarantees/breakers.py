@@ -434,10 +434,10 @@ BREAKERS = [
     Breaker(
         promise="G9",
         breaks="a cancelled receive carries a message away",
-        search="                await _TaskWaiter().wait(self._as_consumer, self._leave_consumer)\n"
+        search="                await TaskWaiter().wait(self._as_consumer, self._leave_consumer)\n"
         "            else:\n"
         "                await trio.lowlevel.cancel_shielded_checkpoint()\n",
-        replace="                await _TaskWaiter().wait("
+        replace="                await TaskWaiter().wait("
         "self._as_consumer, self._leave_consumer)\n"
         "            else:\n"
         "                await trio.lowlevel.checkpoint()\n",

@@ -97,6 +97,7 @@ def best_of_three(measure: Callable[[], int], enough: int) -> int:
     return best
 
 
+@pytest.mark.alone
 def test_a_control_loop_keeps_its_rate_beside_one_blocking_node() -> None:
     async def control(node: horus.Node) -> None:
         pass
@@ -115,6 +116,7 @@ def test_a_control_loop_keeps_its_rate_beside_one_blocking_node() -> None:
     assert best_of_three(measure, 28) >= 28
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_control_loop_keeps_its_rate_beside_the_whole_mixed_load() -> None:
     reports: list[horus.RunReport] = []
@@ -133,6 +135,7 @@ def test_a_control_loop_keeps_its_rate_beside_the_whole_mixed_load() -> None:
     assert reports[-1].statistics.topics["flood"].sent >= 30_000
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_control_loop_keeps_its_rate_when_the_flood_never_pauses() -> None:
     """A pure-Python thread that never waits keeps the interpreter for a whole switch interval."""

@@ -98,6 +98,7 @@ async def test_a_thousand_seconds_at_a_thousand_hertz_is_a_million_releases(
     assert scheduler.statistics().nodes["beat"].ticks_released == 1_000_001
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "rate"), [("async", 100.0), ("async", 27.3), ("def", 50.0)])
 def test_the_achieved_rate_is_within_one_percent(kind: str, rate: float) -> None:
@@ -288,6 +289,7 @@ def test_a_stopped_process_goes_on_with_its_old_grid() -> None:
 # Fineness
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the fine timer is Linux's timerfd")
 def test_wake_ups_are_finer_than_trios_own() -> None:
