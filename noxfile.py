@@ -122,7 +122,7 @@ def rivals(session: nox.Session, *names: str) -> dict[str, str]:
 @nox.session(requires=["rival_horus", "rival_dora"])
 def bench(session: nox.Session) -> None:
     """Run the measuring programs and write docs/performance; `-- NAME …` runs only those."""
-    install(session)
+    install(session, "bench")
     environment = rivals(session, "rival_horus", "rival_dora")
     session.run("python", "tests/bench/_run.py", *session.posargs, env=environment)
 

@@ -178,12 +178,12 @@ def _import_pyserial() -> ModuleType:
         import serial
     except ImportError as error:
         raise MissingExtra(
-            "SerialPort needs pyserial, which is not installed: pip install 'horus_trio[serial]'"
+            "SerialPort needs pyserial, which is not installed: pip install 'horus-trio[serial]'"
         ) from error
     if not hasattr(serial, "Serial"):
         raise MissingExtra(
             "SerialPort needs pyserial, and the module 'serial' that is installed is another one: "
-            "pip uninstall serial, then pip install 'horus_trio[serial]'"
+            "pip uninstall serial, then pip install 'horus-trio[serial]'"
         )
     return serial
 

@@ -53,7 +53,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ptys differ els
 @pytest.fixture(autouse=True)
 def _pyserial(require: Callable[[str, bool, str], None]) -> None:
     present = importlib.util.find_spec("serial") is not None
-    require("pyserial", present, "pip install 'horus_trio[serial]'")
+    require("pyserial", present, "pip install 'horus-trio[serial]'")
 
 
 def make_port(peer: PtyPeer) -> SerialPort:
