@@ -33,6 +33,8 @@ import horus_trio.profiling
 import horus_trio.testing
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("untraced_children")
+
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 PROGRAMS = sorted((DOCS / "guide" / "programs").glob("*.py"))

@@ -14,7 +14,7 @@ import pytest
 
 import horus_trio
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
 
 ROOT = Path(__file__).parent.parent
 

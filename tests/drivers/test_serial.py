@@ -295,7 +295,7 @@ def test_a_port_without_a_device_behind_it(code: int) -> None:
 
 def test_without_pyserial_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "serial", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'horus_trio\[serial\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'horus-trio\[serial\]'"):
         SerialPort("/dev/ttyUSB0", framing=Lines())
 
 

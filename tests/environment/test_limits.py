@@ -9,6 +9,7 @@ import pytest
 from environment.robot import at_best, run, started
 
 pytestmark = [
+    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="limits are those of Linux"),
 ]

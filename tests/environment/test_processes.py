@@ -9,6 +9,7 @@ import pytest
 from environment.robot import at_best, run
 
 pytestmark = [
+    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
@@ -60,12 +61,8 @@ robot(
 """
 
 
-def test_nodes_may_start_processes_and_fork(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Coverage writes its file in `os._exit`, for which a forked child may lack a lock for ever.
-    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+# Coverage would write its file in `os._exit`, for which a forked child may lack a lock for ever.
+def test_nodes_may_start_processes_and_fork(tmp_path: Path) -> None:
     # A fork on the loop holds the loop up, by itself.
     told = at_best(lambda folder: run(FORKS, folder), tmp_path, enough=0.9)
     assert told.code == 0, told.stderr

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 

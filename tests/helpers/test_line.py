@@ -80,11 +80,10 @@ async def test_it_is_a_checkpoint_also_when_something_is_there() -> None:
 
 async def test_tasks_are_served_in_their_order_and_a_small_wish_does_not_overtake() -> None:
     counter = Counter(1)
-    order: list[int] = []
+    served: dict[int, int] = {}
 
     async def take(asked: int) -> None:
-        await counter.line.take(asked)
-        order.append(asked)
+        served[asked] = (await counter.line.take(asked))[0]
 
     async with trio.open_nursery() as nursery:
         for asked in (3, 1, 2):
@@ -94,12 +93,12 @@ async def test_tasks_are_served_in_their_order_and_a_small_wish_does_not_overtak
         assert counter.line.first == 3
         counter.add(1)
         await wait_all_tasks_blocked()
-        assert order == []
+        assert served == {}
         counter.add(2)
         await wait_all_tasks_blocked()
-        assert order == [3, 1]
+        assert served == {3: 1, 1: 2}
         counter.add(2)
-    assert order == [3, 1, 2]
+    assert served == {3: 1, 1: 2, 2: 3}
     assert counter.line.first is None
 
 

@@ -20,13 +20,14 @@ from horus_trio.testing import HarnessError, open_harness, payload_hash
 
 PROGRAM = Path(__file__).parent.parent / "twelve_nodes.py"
 
+pytestmark = pytest.mark.usefixtures("untraced_children")
+
 
 def robot(*arguments: object, hash_seed: str = "random") -> str:
-    """What the twelve-node program prints, run in a process of its own, without coverage."""
-    environment = {key: v for key, v in os.environ.items() if not key.startswith("COV")}
+    """What the twelve-node program prints, run in a process of its own."""
     done = subprocess.run(
         [sys.executable, str(PROGRAM), *map(str, arguments)],
-        env={**environment, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
         check=True,
