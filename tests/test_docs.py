@@ -29,6 +29,7 @@ import pytest
 import horus_trio
 import horus_trio.drivers
 import horus_trio.drivers.framing
+import horus_trio.helpers
 import horus_trio.profiling
 import horus_trio.testing
 
@@ -199,6 +200,7 @@ def test_every_command_is_one() -> None:
         ("profiling", horus_trio.profiling),
         ("testing", horus_trio.testing),
         ("drivers-framing", horus_trio.drivers.framing),
+        ("helpers", horus_trio.helpers),
     ],
 )
 def test_the_reference_has_every_public_name(page: str, module: ModuleType) -> None:

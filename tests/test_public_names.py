@@ -8,12 +8,19 @@ import pytest
 
 import horus_trio
 import horus_trio.drivers
+import horus_trio.helpers
 import horus_trio.profiling
 import horus_trio.testing
 
 EXPORTS = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (horus_trio, horus_trio.drivers, horus_trio.profiling, horus_trio.testing)
+    for module in (
+        horus_trio,
+        horus_trio.drivers,
+        horus_trio.helpers,
+        horus_trio.profiling,
+        horus_trio.testing,
+    )
     for name in module.__all__
 }
 CLASSES = [value for value in EXPORTS.values() if inspect.isclass(value)]
