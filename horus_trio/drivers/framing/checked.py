@@ -19,7 +19,9 @@ class Checked(Framing):
 
     A message whose checksum is wrong is rejected. A framing that searches for its messages, such as
     `LengthPrefixed`, goes on in the middle of it, and so finds those that it has swallowed. The
-    checksum is over the message alone, not over what the framing adds.
+    checksum is over the message alone, not over what the framing adds. Such a search costs a
+    checksum over up to `max_frame` bytes for each byte of garbage, on the loop: give the framing a
+    `max_frame` no larger than the longest message of the device.
 
     Garbage passes by chance, one in 256 with 8 bits, one in 65 536 with 16. Zeros always pass with
     a checksum whose `Crc.init` is 0.
