@@ -37,18 +37,23 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests: all of them under branch coverage, or those named after `--` without it.
+    """Run the tests: all of them, or those named after `--`.
 
-    Much of a run is waiting, so three processes share the files; what measures runs alone.
+    Branch coverage is that of the quick tests and of the commands; it would make the other slow
+    ones slower. Much of a run is waiting, so three processes share the files; what measures runs
+    alone.
     """
     install(session, "tests")
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-m", "alone")
-    beside = ("-m", "not alone", "-n", "3", "--dist", "loadfile")
-    session.run("coverage", "run", "-m", "pytest", *beside)
+    traced, plain = ("coverage", "run", "-m", "pytest"), ("python", "-m", "pytest")
+    shared = ("-n", "3", "--dist", "loadfile", "-m")
+    session.run(*plain, "-m", "alone")
+    session.run(*traced, *shared, "not alone and not slow")
+    session.run(*traced, *shared, "not alone and slow", "tests/cli")
+    session.run(*plain, *shared, "not alone and slow", "--ignore", "tests/cli")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

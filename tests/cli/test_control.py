@@ -395,6 +395,7 @@ def ticks_in_a_second(scheduler: horus.Scheduler) -> float:
     return ticks / (now.elapsed - before.elapsed)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_clients_that_hang_cost_the_robot_nothing() -> None:
     class Fast(horus.AsyncNode):
