@@ -46,7 +46,7 @@ def resolve_to_public_name(
     target = node.get("reftarget", "")
     if not target.startswith("horus_trio."):
         return None
-    rooms = ("horus_trio.testing", "horus_trio.drivers")
+    rooms = ("horus_trio.testing", "horus_trio.drivers", "horus_trio.helpers")
     room = next((room for room in rooms if target.startswith(f"{room}.")), "horus_trio")
     public = f"{room}.{target.rpartition('.')[2]}"
     document, kind = node.get("refdoc", ""), node["reftype"]
