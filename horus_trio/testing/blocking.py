@@ -7,6 +7,7 @@ time out by the delays it asks for, never because a machine was slow.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import math
 import threading
@@ -17,6 +18,7 @@ import trio
 
 from ..errors import AsyncCallInThread, ConfigurationError, NotRunning
 from ..executor import AsyncIOExecutor, ThreadCall, stack_of
+from ..helpers.runner import threads_at_work
 
 __all__ = ["Sleeper", "ThreadWatch", "blocking_delay", "current_watch", "refuse_on_loop"]
 
@@ -111,7 +113,8 @@ class ThreadWatch:
             real: Now, by `time.perf_counter`.
         """
         calls = () if self._executor is None else self._executor.pool.calls()
-        if not calls and not self._default.borrowed_tokens:
+        anonymous = self._default.borrowed_tokens + threads_at_work()
+        if not calls and not anonymous:
             return None
         sleepers = self._asleep.copy()
         since: dict[ThreadCall | None, float] = {}
@@ -120,8 +123,9 @@ class ThreadWatch:
                 continue
             if call not in self._given_up:
                 since[call] = self._since.get(call, real)
-        # Threads of `trio.to_thread.run_sync` have no names here; those that sleep are the rest.
-        if self._default.borrowed_tokens > len(sleepers) and None not in self._given_up:
+        # Threads of helpers and of `trio.to_thread.run_sync` have no names here; those that sleep
+        # are the rest.
+        if anonymous > len(sleepers) and None not in self._given_up:
             since[None] = self._since.get(None, real)
         self._since = since
         return min(since.values()) + self._real_limit - real if since else None
@@ -133,8 +137,8 @@ class ThreadWatch:
             self._given_up.add(call)
             if call is None:
                 texts.append(
-                    "a thread of trio.to_thread.run_sync has really worked for more than "
-                    f"{self._real_limit:g} s"
+                    "a thread of trio.to_thread.run_sync, or of a helper, has really worked for "
+                    f"more than {self._real_limit:g} s"
                 )
             else:
                 texts.append(
@@ -149,6 +153,13 @@ class ThreadWatch:
     def lie_down(self, sleeper: Sleeper, seconds: float = math.inf) -> None:
         """Count the calling thread as asleep, to be woken after `seconds`; any thread."""
         self._ask(self._lie_down, sleeper, seconds)
+
+    def rest(self) -> Callable[[], None]:
+        """Count the calling thread as asleep until what is returned has been called."""
+        sleeper = Sleeper()
+        with contextlib.suppress(NotRunning):
+            self.lie_down(sleeper)
+        return lambda: self.get_up(sleeper)
 
     def get_up(self, sleeper: Sleeper) -> None:
         """Wake a sleeper; any thread. From then on it counts as working."""

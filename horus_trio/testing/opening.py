@@ -18,6 +18,7 @@ import trio
 from ..errors import ConfigurationError
 from ..node import Node, OptionKeywords
 from ..scheduler import Scheduler
+from ..topics.waiting import current_rest
 from .blocking import ThreadWatch, current_watch
 from .clock import VirtualClock, installed
 from .faults import Faults
@@ -96,6 +97,7 @@ async def open_harness(
             if clock is not None:
                 stack.enter_context(clock.watched(stage, real_limit, watch.time_left))
             stack.callback(current_watch.reset, current_watch.set(watch))
+            stack.callback(current_rest.reset, current_rest.set(watch.rest))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stage.run, name=f"robot {scheduler.name!r}")
                 try:
