@@ -3,6 +3,7 @@
 from .async_aggregator import AsyncAggregator, Gathered, QuorumFailed
 from .async_helper import AsyncHelper, AsyncHelperStatistics, OperationRefused, UnknownOperation
 from .batch_processor import BatchProcessor, BatchProcessorStatistics
+from .connection_pool import ConnectionPool, ConnectionPoolStatistics, PoolUnavailable
 from .helper import Helper
 from .operation import (
     OperationCancelled,
@@ -12,7 +13,10 @@ from .operation import (
     OperationStatus,
     OperationTimedOut,
 )
+from .postgres import PostgresPool, postgres_pool
 from .rate_limiter import RateLimiter, RateLimiterStatistics
+from .sqlite import SqlitePool, sqlite_pool
+from .sqlite_writer import SqliteWriteStatistics, Written
 
 __all__ = [
     "AsyncAggregator",
@@ -20,6 +24,8 @@ __all__ = [
     "AsyncHelperStatistics",
     "BatchProcessor",
     "BatchProcessorStatistics",
+    "ConnectionPool",
+    "ConnectionPoolStatistics",
     "Gathered",
     "Helper",
     "OperationCancelled",
@@ -29,8 +35,15 @@ __all__ = [
     "OperationResult",
     "OperationStatus",
     "OperationTimedOut",
+    "PoolUnavailable",
+    "PostgresPool",
     "QuorumFailed",
     "RateLimiter",
     "RateLimiterStatistics",
+    "SqlitePool",
+    "SqliteWriteStatistics",
     "UnknownOperation",
+    "Written",
+    "postgres_pool",
+    "sqlite_pool",
 ]
