@@ -1009,7 +1009,7 @@ BAD += [
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), BAD, ids=str)
+@pytest.mark.parametrize(("options", "message"), BAD)
 def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         ConnectionPool(**({"connect": Server().connect} | options))
