@@ -27,8 +27,9 @@ import trio
 
 from ..errors import ConfigurationError, HorusError
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
+from .functions import refuse_if_abandoned
 from .helper import Helper, check_count, check_name, check_seconds
-from .operation import Operation, OperationResult, OperationStatus, is_async, refuse_if_abandoned
+from .operation import Operation, OperationResult, OperationStatus, check_function
 from .runner import Runner
 
 __all__ = ["AsyncAggregator", "Gathered", "QuorumFailed"]
@@ -187,7 +188,7 @@ class AsyncAggregator(Helper):
             timeout = operation_timeout
             if timeout != math.inf:
                 check_seconds(self._owner, "operation_timeout", timeout)
-        on_loop = is_async(self._owner, function)
+        on_loop = check_function(self._owner, function)
         with self._lock:
             if name in self._calls:
                 raise ConfigurationError(

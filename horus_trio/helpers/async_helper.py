@@ -30,6 +30,7 @@ import trio
 
 from ..errors import ConfigurationError, HorusError, nearest
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
+from .functions import refuse_if_abandoned
 from .helper import Helper, check_count, check_name, check_seconds
 from .line import Line
 from .operation import (
@@ -37,8 +38,7 @@ from .operation import (
     OperationDropped,
     OperationResult,
     OperationStatus,
-    is_async,
-    refuse_if_abandoned,
+    check_function,
 )
 from .runner import Runner
 
@@ -440,7 +440,9 @@ class AsyncHelper(Helper):
             timeout = operation_timeout
             if timeout != math.inf:
                 check_seconds(self._owner, "operation_timeout", timeout)
-        return Operation(function, args, timeout, is_async(self._owner, function), operation_id)
+        return Operation(
+            function, args, timeout, check_function(self._owner, function), operation_id
+        )
 
     def _name_it(self, operation: Operation) -> None:
         """See to its having an id that is its own, and to somebody's serving it. Locked."""

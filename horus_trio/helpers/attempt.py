@@ -17,8 +17,9 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 from ..errors import ConfigurationError, HorusError
+from .functions import is_async
 
-__all__ = ["FAILURES", "Attempt", "Caller", "Threads", "TimedOut", "is_async"]
+__all__ = ["FAILURES", "Attempt", "Caller", "Threads", "TimedOut"]
 
 FAILURES = (Exception, SystemExit)
 """What a user's function may raise: it has failed, and nothing else has."""
@@ -170,12 +171,3 @@ def _work(
         raise
     else:
         attempt.end()
-
-
-def is_async(function: object) -> bool:
-    """Whether it is to be awaited."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object whose call is async
-    )

@@ -13,9 +13,10 @@ import trio
 
 from ..messages import Fence, current_fence
 from ..topics.waiting import refuse_on_loop
+from .functions import is_async, name_of
 from .helper import check_seconds
 from .pending import ThreadCall
-from .pool_options import PoolOptions, is_async, name_of
+from .pool_options import PoolOptions
 from .pooled import ConnectionPoolStatistics, Pooled, PoolUnavailable
 from .stock import Stock
 

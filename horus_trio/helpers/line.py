@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 
 import trio
 
-from ..messages import current_fence
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
+from .functions import nothing, refuse_if_abandoned
 
 __all__ = ["Line"]
 
@@ -106,7 +106,7 @@ class Line(Generic[AskedT, GivenT]):
         Raises:
             TickAbandoned: The calling tick was abandoned.
         """
-        _refuse_if_abandoned()
+        refuse_if_abandoned()
         with self._lock:
             return [] if self._places else self._give(asked)
 
@@ -126,8 +126,8 @@ class Line(Generic[AskedT, GivenT]):
             await trio.lowlevel.cancel_shielded_checkpoint()
         try:
             while not place.is_served:
-                await TaskWaiter().wait(lambda waiter: self._wait(place, waiter), _nothing)
-                _refuse_if_abandoned()
+                await TaskWaiter().wait(lambda waiter: self._wait(place, waiter), nothing)
+                refuse_if_abandoned()
         except BaseException:
             self._leave(place)
             raise
@@ -156,10 +156,10 @@ class Line(Generic[AskedT, GivenT]):
         place = self._join(asked)
         try:
             if not place.is_served and not ThreadWaiter().wait(
-                lambda waiter: self._wait(place, waiter), _nothing, timeout
+                lambda waiter: self._wait(place, waiter), nothing, timeout
             ):
                 raise TimeoutError(f"{call} waited for {timeout:g} s")
-            _refuse_if_abandoned()
+            refuse_if_abandoned()
         except BaseException:
             self._leave(place)
             raise
@@ -195,13 +195,3 @@ class Line(Generic[AskedT, GivenT]):
         if place.error is not None:
             raise place.error
         return place.given[0]
-
-
-def _refuse_if_abandoned() -> None:
-    fence = current_fence.get()
-    if fence is not None and fence.closed:
-        fence.refuse()
-
-
-def _nothing() -> None:
-    pass

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextvars
 import enum
-import functools
 import inspect
 import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import outcome
 import trio
 
 from ..errors import ConfigurationError, HorusError
-from ..messages import current_fence
 from ..topics.waiting import Waiter
+from .functions import is_async
 
 __all__ = [
     "Operation",
@@ -27,8 +26,7 @@ __all__ = [
     "OperationResult",
     "OperationStatus",
     "OperationTimedOut",
-    "is_async",
-    "refuse_if_abandoned",
+    "check_function",
 ]
 
 
@@ -63,7 +61,8 @@ class OperationStatus(enum.Enum):
     def __repr__(self) -> str:
         return f"OperationStatus.{self.name}"
 
-    __hash__ = object.__hash__  # there is one of each; that of Enum is a few calls
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # there is one of each; that of Enum is a few calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,18 +147,18 @@ class Operation:
         on_loop: bool,
         id: str = "",  # noqa: A002 - what it is called in the result
     ) -> None:
-        self.id = id
+        self.id: str = id
         self.function: Callable[..., Any] | None = function
-        self.args = args
-        self.is_async = on_loop
+        self.args: tuple[Any, ...] = args
+        self.is_async: bool = on_loop
         self.context: contextvars.Context | None = contextvars.copy_context()
-        self.timeout = timeout
-        self.started = math.nan
-        self.due = math.inf
+        self.timeout: float = timeout
+        self.started: float = math.nan
+        self.due: float = math.inf
         self.status: OperationStatus | None = None
         self.value: Any = None
         self.error: BaseException | None = None
-        self.duration = 0.0
+        self.duration: float = 0.0
         self.scope: trio.CancelScope | None = None
         self.cancelled: str | None = None
         self.waiters: list[Waiter] = []
@@ -182,15 +181,14 @@ class Operation:
         )
 
 
-def is_async(owner: str, function: object) -> bool:
+def check_function(owner: str, function: object) -> bool:
     """Whether calling it gives something to be awaited.
 
     Raises:
         ConfigurationError: It cannot be called, or is a coroutine already.
     """
-    # The two common kinds first: this is asked at every `submit`.
-    if type(function) is types.FunctionType:
-        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    if type(function) is types.FunctionType:  # this is asked at every `submit`
+        return is_async(function)
     if inspect.iscoroutine(function):
         function.close()
         raise ConfigurationError(
@@ -198,16 +196,4 @@ def is_async(owner: str, function: object) -> bool:
         )
     if not callable(function):
         raise ConfigurationError(f"{owner}: {function!r:.80} cannot be called; give a function")
-    subject: Any = function
-    while isinstance(subject, functools.partial):
-        subject = subject.func
-    return inspect.iscoroutinefunction(subject) or inspect.iscoroutinefunction(
-        getattr(subject, "__call__", None)  # noqa: B004 - the bound method, not callability
-    )
-
-
-def refuse_if_abandoned() -> None:
-    """Raise `TickAbandoned` if the calling tick was abandoned."""
-    fence = current_fence.get()
-    if fence is not None and fence.closed:
-        fence.refuse()
+    return is_async(function)

@@ -19,6 +19,7 @@ import trio
 from ..messages import current_fence
 from ..topics.bell import Bell, current_bell
 from ..topics.waiting import ThreadWaiter, Waiter
+from .functions import nothing
 
 __all__ = ["CallThread", "Pending", "ThreadCall"]
 
@@ -110,9 +111,9 @@ class Pending(Generic[T]):
             return True
 
         self._waiter = waiter = ThreadWaiter()
-        in_time = waiter.wait(enter, _nothing, timeout)
+        in_time = waiter.wait(enter, nothing, timeout)
         if not in_time and not self._give_up():
-            waiter.wait(_worth_it, _nothing)  # what has begun ends, or the tick is abandoned
+            waiter.wait(_worth_it, nothing)  # what has begun ends, or the tick is abandoned
         if not self.is_over:
             fence = current_fence.get()
             if fence is not None and fence.closed:
@@ -202,7 +203,7 @@ class CallThread:
         if not self._runs:
             with self._lock:
                 if not self._runs:
-                    trio.lowlevel.start_thread_soon(self._work, _nothing_of, self._name)
+                    trio.lowlevel.start_thread_soon(self._work, nothing, self._name)
                     self._runs = True
         self._calls.put(call)
 
@@ -220,11 +221,3 @@ class CallThread:
 
 def _worth_it(_: Waiter) -> bool:
     return True
-
-
-def _nothing() -> None:
-    pass
-
-
-def _nothing_of(_: object) -> None:
-    pass

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from ..errors import ConfigurationError
+from .functions import is_async
 from .helper import check_count, check_seconds
 
-__all__ = ["PoolOptions", "is_async", "name_of", "text_of_failure"]
+__all__ = ["PoolOptions", "text_of_failure"]
 
 ConnT = TypeVar("ConnT")
 
@@ -61,24 +59,6 @@ class PoolOptions(Generic[ConnT]):
                 f"{owner}: max_backoff={self.max_backoff!r}, expected at least "
                 f"backoff={self.backoff:g}"
             )
-
-
-def is_async(function: object) -> bool:
-    """Whether calling it gives something to be awaited."""
-    if type(function) is FunctionType:  # as nearly all are, and it is looked for each call
-        return inspect.iscoroutinefunction(function)
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.iscoroutinefunction(function):
-        return True
-    return callable(function) and inspect.iscoroutinefunction(type(function).__call__)
-
-
-def name_of(function: object) -> str:
-    """Its name, for messages."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return f"{getattr(function, '__qualname__', function)}"
 
 
 def text_of_failure(what: str, error: BaseException) -> str:

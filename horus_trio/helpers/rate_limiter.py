@@ -31,6 +31,7 @@ import trio
 from ..errors import ConfigurationError
 from ..messages import current_fence
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
+from .functions import nothing, refuse_if_abandoned
 from .helper import Helper, check_count, check_seconds
 
 __all__ = ["RateLimiter", "RateLimiterStatistics"]
@@ -191,7 +192,7 @@ class RateLimiter(Helper):
         if n.__class__ is not int or not 0 < n <= self._burst:
             self._refuse_amount(n)
         await trio.lowlevel.checkpoint_if_cancelled()
-        _refuse_if_abandoned()
+        refuse_if_abandoned()
         turn = self._line_up(n)
         if turn is None:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -199,7 +200,7 @@ class RateLimiter(Helper):
         try:
             while not turn.granted:
                 await self._sleep(turn)
-                _refuse_if_abandoned()
+                refuse_if_abandoned()
                 self._serve()
         except BaseException:
             self._leave(turn)
@@ -222,7 +223,7 @@ class RateLimiter(Helper):
         if timeout is not None:
             timeout = check_seconds(f"RateLimiter {self._name!r}", "timeout", timeout, zero=True)
         refuse_on_loop("RateLimiter.acquire_blocking()", "await limiter.acquire(…)")
-        _refuse_if_abandoned()
+        refuse_if_abandoned()
         turn = self._line_up(n)
         if turn is None:
             return
@@ -235,7 +236,7 @@ class RateLimiter(Helper):
                         f"RateLimiter {self._name!r} had no {n} tokens within {timeout:g} s"
                     )
                 self._sleep_blocking(turn, left)
-                _refuse_if_abandoned()
+                refuse_if_abandoned()
                 self._serve()
         except BaseException:
             self._leave(turn)
@@ -303,14 +304,14 @@ class RateLimiter(Helper):
                         scope.deadline = trio.current_time() + (turn.until - self._now())
                 return True  # also if it has been granted just now: to wait is a checkpoint
 
-            await TaskWaiter().wait(enter, _nothing)
+            await TaskWaiter().wait(enter, nothing)
 
     def _sleep_blocking(self, turn: _Turn, left: float) -> None:
         waiter = ThreadWaiter()
         with self._lock:
             self._lie_down(turn, waiter)
             seconds = max(NAP, turn.until - self._now())
-        waiter.wait(lambda _: not turn.granted, _nothing, min(seconds, left))
+        waiter.wait(lambda _: not turn.granted, nothing, min(seconds, left))
 
     def _lie_down(self, turn: _Turn, waiter: Waiter) -> None:
         """Note when it looks by itself: as if nobody before it went away."""
@@ -408,15 +409,5 @@ def _check_rate(owner: str, rate: object) -> float:
     return float(rate)
 
 
-def _refuse_if_abandoned() -> None:
-    fence = current_fence.get()
-    if fence is not None and fence.closed:
-        fence.refuse()
-
-
 def _no_clock() -> float:
     return 0.0
-
-
-def _nothing() -> None:
-    pass

@@ -27,6 +27,7 @@ import trio
 from ..errors import HorusError, NodeError, add_remedy
 from ..topics.bell import Bell, current_bell
 from ..topics.waiting import TaskWaiter, Waiter
+from .functions import nothing
 from .operation import (
     Operation,
     OperationCancelled,
@@ -73,7 +74,7 @@ class Runner:
         self.queue: collections.OrderedDict[Operation, None] = collections.OrderedDict()
         self.running: dict[Operation, None] = {}
         self.out: dict[Operation, None] = {}
-        self.added = 0
+        self.added: int = 0
         self.counts: dict[OperationStatus, int] = dict.fromkeys(OperationStatus, 0)
         self._jobs: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._idle = 0  # threads that wait for a job that has not been given yet
@@ -113,7 +114,7 @@ class Runner:
             with trio.move_on_after(grace):
                 while self.queue or self.running:
                     self._last = TaskWaiter()
-                    await self._last.wait(self._is_busy, _nothing)
+                    await self._last.wait(self._is_busy, nothing)
         finally:
             with self._lock:
                 for operation in (*self.queue, *self.running):
@@ -490,10 +491,6 @@ def threads_at_work() -> int:
 
 END = Operation(tuple, (), math.inf, False)
 """Stands for no operation at all: the thread ends."""
-
-
-def _nothing() -> None:
-    pass
 
 
 def _too_long(operation: Operation) -> OperationTimedOut:

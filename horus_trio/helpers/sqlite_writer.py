@@ -19,6 +19,7 @@ import outcome
 import trio
 
 from ..topics.waiting import TaskWaiter, Waiter
+from .functions import nothing
 from .pending import Pending
 
 __all__ = ["SqliteWriteStatistics", "SqliteWriter", "Write", "Written"]
@@ -74,9 +75,9 @@ class Write(Pending[Written]):
 
     def __init__(self, sql: str, parameters: Any, *, many: bool) -> None:
         super().__init__(holds=True)
-        self.sql = sql
-        self.parameters = parameters
-        self.many = many
+        self.sql: str = sql
+        self.parameters: Any = parameters
+        self.many: bool = many
 
 
 Queue: TypeAlias = "queue.SimpleQueue[Write | None]"
@@ -159,13 +160,13 @@ class SqliteWriter:
             self._accepts = False
             self._queue.put(None)
         with trio.move_on_after(grace, shield=True):
-            await TaskWaiter().wait(self._until_over, _nothing)
+            await TaskWaiter().wait(self._until_over, nothing)
         if not self._is_over:
             self._drop_what_waits(self._queue)
             if self._connection is not None:
                 self._connection.interrupt()
             with trio.move_on_after(forced, shield=True):
-                await TaskWaiter().wait(self._until_over, _nothing)
+                await TaskWaiter().wait(self._until_over, nothing)
         with self._lock:
             lost, self._claimed = self._claimed, []
             self._failed += len(lost)
@@ -318,10 +319,6 @@ def _copy(error: BaseException) -> BaseException:
         return error
     copy.__cause__ = error
     return copy
-
-
-def _nothing() -> None:
-    pass
 
 
 def _ignore(_: object) -> None:

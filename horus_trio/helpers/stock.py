@@ -21,6 +21,7 @@ from typing import TypeVar
 import trio
 
 from ..topics.waiting import TaskWaiter, Waiter
+from .functions import nothing
 from .line import Line
 from .pool_options import PoolOptions, text_of_failure
 from .pooled import Pooled, PoolUnavailable
@@ -284,7 +285,7 @@ class Stock(Upkeep[ConnT]):
         self._look()
         try:
             with trio.move_on_after(self._options.close_grace):
-                await TaskWaiter().wait(self._until_empty, _nothing)
+                await TaskWaiter().wait(self._until_empty, nothing)
         finally:
             with self._lock:
                 for pooled in tuple(self._in_use):
@@ -311,7 +312,3 @@ class Stock(Upkeep[ConnT]):
         error = PoolUnavailable(f"{type(self).__name__} {self._name!r} has no connection; {why}")
         error.__cause__ = cause
         return error
-
-
-def _nothing() -> None:
-    pass

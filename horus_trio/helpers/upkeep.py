@@ -21,10 +21,11 @@ import trio
 
 from ..errors import ConfigurationError
 from ..topics.waiting import TaskWaiter, Waiter
+from .functions import is_async, nothing
 from .helper import Helper
 from .line import Line
 from .pending import ThreadCall
-from .pool_options import PoolOptions, is_async, text_of_failure
+from .pool_options import PoolOptions, text_of_failure
 from .pooled import ConnectionPoolStatistics, Pooled
 
 __all__ = ["FAILURES", "FORCED", "Upkeep"]
@@ -269,7 +270,7 @@ class Upkeep(Helper, Generic[ConnT]):
                 pooled.on_return = waiter
                 return pooled.is_taken and not pooled.is_returned
 
-        await TaskWaiter().wait(enter, _nothing)
+        await TaskWaiter().wait(enter, nothing)
 
     # Calling what the user has given
 
@@ -317,7 +318,7 @@ class Upkeep(Helper, Generic[ConnT]):
             method: Callable[[ConnT], Any] | None = getattr(type(connection), name, None)
             if callable(method):
                 return method
-        return _nothing_of
+        return nothing
 
     def _close_in_thread(self, pooled: Pooled[ConnT]) -> None:
         try:
@@ -361,7 +362,7 @@ class Upkeep(Helper, Generic[ConnT]):
                 self._gone(pooled)
 
         if not is_async(close):
-            trio.lowlevel.start_thread_soon(close_it, _nothing_of, f"{self._name} closing")
+            trio.lowlevel.start_thread_soon(close_it, nothing, f"{self._name} closing")
         elif self._token is not None:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(trio.lowlevel.spawn_system_task, close_it_async)
@@ -382,11 +383,3 @@ class Upkeep(Helper, Generic[ConnT]):
     def _note(self, what: str, error: BaseException) -> None:
         with self._lock:
             self._last_error = text_of_failure(what, error)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _nothing_of(_: object) -> None:
-    pass

@@ -249,7 +249,7 @@ async def test_cancel_gives_who_waits_what_has_come(
         assert (gathered.values, gathered.missing) == ({"a": "A"}, ("b",))
 
 
-@pytest.mark.parametrize("wait", ["wait_all", "wait_any", "as_completed"])
+@pytest.mark.parametrize("wait", ["wait_all", "wait_any", "wait_first", "as_completed"])
 async def test_cancelled_everywhere(wait: str) -> None:
     sensors = Sensors()
 
@@ -258,7 +258,8 @@ async def test_cancelled_everywhere(wait: str) -> None:
             if wait == "as_completed":
                 async with aggregator.as_completed() as results:
                     return [result.value async for result in results]
-            result = await getattr(aggregator, wait)()
+            count = (2,) if wait == "wait_first" else ()
+            result = await getattr(aggregator, wait)(*count)
             return result.value if wait == "wait_any" else result.values
         finally:
             assert aggregator.is_over or aggregator._round is None
