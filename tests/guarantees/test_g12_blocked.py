@@ -306,6 +306,7 @@ for stall in report.statistics.stalls:
     assert "innocent" not in child.said
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_suspended_process_stood_still_and_nobody_is_blamed(tmp_path: Path) -> None:
     program = robot(

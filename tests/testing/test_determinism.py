@@ -50,7 +50,7 @@ def test_traces_of_two_processes_are_identical(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_simulated_time_costs_little_more_than_in_a_bare_trio_program() -> None:
-    printed = robot("cost", 120, 3)
+    printed = robot("cost", 40, 3)
     print(printed)
     assert float(printed.rpartition("ratio ")[2]) <= 2.5
 
