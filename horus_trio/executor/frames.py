@@ -6,7 +6,7 @@ read here may be a moment old, and a task that ends meanwhile just has no more f
 
 from __future__ import annotations
 
-import contextlib
+import gc
 import itertools
 import operator
 import os
@@ -41,15 +41,24 @@ def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
     # The interpreter must not switch threads half-way: a thread that runs on while its frames are
     # walked along hands out frames that are freed already, and CPython 3.11 crashes on them. It
     # switches between the byte codes of Python, so this walk has none: it is one call of `extend`,
-    # and everything that it draws from is C.
+    # and everything that it draws from is C. It makes objects, for which the garbage collector
+    # would run, and with it finalisers in Python: so that pauses.
     start: Iterator[Any] = map(
         operator.itemgetter(thread), itertools.starmap(sys._current_frames, [()])
     )
     walk = itertools.accumulate(itertools.chain(start, itertools.repeat("f_back")), getattr)
     frames, again = itertools.tee(walk)
     found: deque[tuple[FrameType, int]] = deque()
-    with contextlib.suppress(KeyError, AttributeError):  # no such thread; past the outermost
-        found.extend(zip(frames, map(operator.attrgetter("f_lineno"), again), strict=False))
+    steps = zip(frames, map(operator.attrgetter("f_lineno"), again), strict=False)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        found.extend(steps)
+    except (KeyError, AttributeError):  # no such thread; past the outermost
+        pass
+    finally:
+        if collects:
+            gc.enable()
     return list(found)
 
 
