@@ -78,6 +78,8 @@ class Runner:
         self.counts: dict[OperationStatus, int] = dict.fromkeys(OperationStatus, 0)
         self._jobs: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._idle = 0  # threads that wait for a job that has not been given yet
+        self._waking = 0  # threads that are idle but for waking others
+        self._is_asked = False  # somebody on the loop waits for threads to come to rest
         self._threads = 0
         self._new_threads = 0
         self._serving = 0  # threads there are, also those that are about to begin or to end
@@ -222,9 +224,10 @@ class Runner:
 
     @property
     def threads_at_work(self) -> int:
-        """Threads that do not wait for something to do. Any thread."""
+        """Threads that do not wait for something to do; on the loop, which wakes at a change."""
         with self._lock:
-            return self._serving - self._idle
+            self._is_asked = True
+            return self._serving - self._idle + self._waking
 
     # After the lock has been released
 
@@ -443,8 +446,16 @@ class Runner:
             wake = self._wake
             if wake:
                 self._wake = []
-        for waiter in wake:
-            waiter.wake()
+                self._waking += 1
+            if self._is_asked:
+                self._is_asked, self._attention = False, True
+        if wake:
+            for waiter in wake:
+                waiter.wake()
+            with self._lock:
+                self._waking -= 1
+                if self._is_asked:
+                    self._is_asked, self._attention = False, True
         if self._attention:
             self.act()
         del operation, args, error  # the frames of its traceback lead here

@@ -154,12 +154,15 @@ class ThreadWatch:
         """Count the calling thread as asleep, to be woken after `seconds`; any thread."""
         self._ask(self._lie_down, sleeper, seconds)
 
-    def rest(self) -> Callable[[], None]:
-        """Count the calling thread as asleep until what is returned has been called."""
+    def rest(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """How to count the calling thread as asleep, and how to end that; both for any thread."""
         sleeper = Sleeper()
-        with contextlib.suppress(NotRunning):
-            self.lie_down(sleeper)
-        return lambda: self.get_up(sleeper)
+
+        def lie_down() -> None:
+            with contextlib.suppress(NotRunning):
+                self.lie_down(sleeper)
+
+        return lie_down, lambda: self.get_up(sleeper)
 
     def get_up(self, sleeper: Sleeper) -> None:
         """Wake a sleeper; any thread. From then on it counts as working."""

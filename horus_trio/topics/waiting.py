@@ -16,13 +16,15 @@ from ..errors import AsyncCallInThread
 from ..messages import Fence, current_fence
 from .bell import Bell, current_bell
 
-__all__ = ["TaskWaiter", "ThreadWaiter", "Waiter", "current_rest", "refuse_on_loop"]
+__all__ = ["Rest", "TaskWaiter", "ThreadWaiter", "Waiter", "current_rest", "refuse_on_loop"]
 
-current_rest: contextvars.ContextVar[Callable[[], Callable[[], None]] | None] = (
-    contextvars.ContextVar("horus_trio_rest", default=None)
+Rest: TypeAlias = tuple[Callable[[], None], Callable[[], None]]
+"""What a thread calls when it goes to sleep, and what is called by whoever wakes it."""
+
+current_rest: contextvars.ContextVar[Callable[[], Rest] | None] = contextvars.ContextVar(
+    "horus_trio_rest", default=None
 )
-"""Called by a thread that goes to sleep; what it returns is called by whoever wakes it. On virtual
-time, a test harness knows by it which threads do not work."""
+"""Gives a thread its `Rest`. On virtual time, a test harness knows by it which threads sleep."""
 
 
 class TaskWaiter:
@@ -86,12 +88,12 @@ class ThreadWaiter:
 
     def wake(self) -> None:
         """End the sleep, also one that has not begun; any thread."""
-        if self._get_up is not None:
-            self._get_up()
         try:  # noqa: SIM105 - costs less than `suppress`
             self._bed.release()
         except RuntimeError:  # somebody else has
             pass
+        if self._get_up is not None:  # looked at after the release, see `wait`
+            self._get_up()
 
     def wait(
         self,
@@ -115,7 +117,9 @@ class ThreadWaiter:
                 return True
             rest = current_rest.get()
             if rest is not None:
-                self._get_up = rest()
+                lie_down, self._get_up = rest()
+                if self._bed.locked():  # looked at after `_get_up` was set: no waker misses both
+                    lie_down()
             fence = current_fence.get()
             if fence is None:
                 return self._sleep(timeout)
@@ -123,7 +127,7 @@ class ThreadWaiter:
                 return self._sleep(timeout)
         finally:
             if self._get_up is not None:
-                self._get_up()  # it may have been woken before it lay down, or by its time
+                self._get_up()  # its time was over, or the tick it belongs to
             leave()
 
     def _sleep(self, timeout: float | None) -> bool:

@@ -9,6 +9,7 @@ import gc
 import math
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -771,6 +772,39 @@ async def test_virtual_time_moves_while_a_def_tick_waits() -> None:
         await h.advance(0.99)
         assert h.scheduler.statistics().nodes["node"].missed == 0
     assert got[:9] == pytest.approx([0.03] * 9)
+
+
+async def test_virtual_time_waits_for_an_operation_that_is_only_polled() -> None:
+    helper = AsyncHelper(workers=2)
+    got: list[float] = []
+
+    def tick(node: Node) -> None:
+        got.extend(result.duration for result in helper.check_completed())
+        helper.submit(time.sleep, 0.01)
+
+    async with open_harness(Node("node", tick=tick, rate=10, helpers=[helper])) as h:
+        await h.advance(0.45)
+    assert got == [0.0] * 4  # not one has seen time move
+
+
+async def test_virtual_time_stands_still_until_the_sleeper_has_been_woken() -> None:
+    """Between the end of an operation and the waking of who waits for it, nobody seems to work."""
+    woken: list[int] = []
+
+    class Slow:
+        def wake(self) -> None:
+            woken.append(runner.threads_at_work)
+
+    async with AsyncHelper(workers=1) as helper:
+        runner = helper._runner
+        assert runner is not None
+        gate = threading.Event()
+        one = helper.submit(gate.wait)
+        helper._pending[one].waiters.append(Slow())  # type: ignore[arg-type]
+        gate.set()
+        await helper.wait(one)
+        await helper.submit_wait(double, 1)
+    assert woken == [1]
 
 
 # Opening and closing
