@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from trio.testing import MockClock
 from horus_trio import Node, Scheduler
 from horus_trio.executor import AsyncIOExecutor, open_executor
 from horus_trio.logs import OffLoopLogger
+from horus_trio.scheduler.watchdog import blocked as watchdog
 from horus_trio.scheduler.watchdog.blocked import BlockedLoop
 from horus_trio.scheduler.watchdog.culprit import who_runs
 from horus_trio.scheduler.watchdog.holder import who_held_the_lock
@@ -150,6 +152,20 @@ async def test_a_watchdog_that_did_not_run_either_blames_nobody(
     assert (stall.node, stall.what, stall.where) == (None, "the process stood still", "")
     assert stall.duration == pytest.approx(3.0, abs=0.5)
     assert "stood still for 3.0 s" in caplog.records[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "report"), [(0.2, "the process stood still"), (1.0, "no Python code ran")]
+)
+async def test_a_busy_machine_that_kept_the_lock_for_a_moment_does_not_explain_the_pause(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, report: str
+) -> None:
+    blocked = BlockedLoop(0.5, log())
+    waits = round(seconds / sys.getswitchinterval())
+    monkeypatch.setattr(watchdog, "_waits_of_this_thread", lambda: waits)
+    await in_thread(lambda: blocked.look(time.monotonic() + 3.0))
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{report} for 3.0 s")
 
 
 def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> None:

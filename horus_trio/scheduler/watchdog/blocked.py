@@ -28,8 +28,10 @@ __all__ = ["LOOK_EVERY", "BlockedLoop", "Stall"]
 LOOK_EVERY = 0.125
 """Seconds between two questions to the loop, at most."""
 
-LOCK_WAITS = 10
-"""Waits of this thread in a pause from which on it was waiting for the interpreter's lock."""
+LOCK_WAITS, LOCK_SHARE = 10, 1 / 8
+"""So many waits of this thread, and such a share of those there can be in a pause, tell that it
+waited for the interpreter's lock. A suspended process has a few on its way into and out of the
+pause; on a busy machine a held lock gives far fewer than there can be."""
 
 KEPT = 16
 """Stalls that are remembered; all are counted."""
@@ -106,7 +108,8 @@ class BlockedLoop(Duty):
         before, self._waits = self._waits, _waits_of_this_thread()
         waits, loops_waits = self._waits - before, self._loops_waits.since_last()
         if slept > self._interval + self._stall_after:
-            if waits < min(LOCK_WAITS, slept / sys.getswitchinterval() / 2):
+            possible = slept / sys.getswitchinterval()
+            if waits < min(possible / 2, max(LOCK_WAITS, possible * LOCK_SHARE)):
                 self._was_suspended(slept)
             else:
                 self._lock_was_held(slept, on_loop=loops_waits < waits / 2)
