@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import trio
 
 from ..errors import ConfigurationError, HorusError
+from .at_work import AtWork, current_at_work
 from .functions import is_async
 
 __all__ = ["FAILURES", "Attempt", "Caller", "Threads", "TimedOut"]
@@ -40,12 +41,13 @@ class Attempt:
         error: What it has raised, if it is done.
     """
 
-    __slots__ = ("done", "error", "in_thread")
+    __slots__ = ("_left_in", "done", "error", "in_thread")
 
     def __init__(self) -> None:
         self.in_thread: bool = False
         self.done: bool = False
         self.error: BaseException | None = None
+        self._left_in: AtWork | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -55,7 +57,15 @@ class Attempt:
     def end(self, error: BaseException | None = None) -> None:
         """It has returned, or raised this; any thread."""
         self.error = error
-        self.done = True
+        self.done = True  # in this order
+        if self._left_in is not None:
+            self._left_in.end(self)
+
+    def leave_in(self, at_work: AtWork) -> None:
+        """Nobody waits for its thread any more, which still has to do. On the loop."""
+        self._left_in = at_work
+        if self.done:
+            at_work.end(self)
 
 
 class Threads:
@@ -138,6 +148,8 @@ class Caller(Generic[T]):
             )
         work = functools.partial(_work, attempt, self._what, self._function, items, args)
         attempt.in_thread = True
+        at_work = current_at_work()
+        at_work.begin(attempt)
         try:
             await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=threads.limiter)
         except RuntimeError:  # no thread could be had
@@ -146,6 +158,9 @@ class Caller(Generic[T]):
         finally:
             if attempt.in_thread and not attempt.done:
                 threads.leave_behind(attempt)
+                attempt.leave_in(at_work)
+            else:
+                at_work.end(attempt)
 
 
 def _work(

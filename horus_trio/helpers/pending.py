@@ -19,6 +19,7 @@ import trio
 from ..messages import current_fence
 from ..topics.bell import Bell, current_bell
 from ..topics.waiting import ThreadWaiter, Waiter
+from .at_work import current_at_work
 from .functions import nothing
 
 __all__ = ["CallThread", "Pending", "ThreadCall"]
@@ -182,14 +183,17 @@ class ThreadCall(Pending[T]):
 class CallThread:
     """A thread that runs one call after the other. It is started by the first one.
 
+    Made on the loop.
+
     Arguments:
         name: Of the thread.
     """
 
-    __slots__ = ("_calls", "_lock", "_name", "_runs")
+    __slots__ = ("_at_work", "_calls", "_lock", "_name", "_runs")
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._at_work = current_at_work()
         self._lock = threading.Lock()
         self._runs = False
         self._calls: queue.SimpleQueue[ThreadCall[Any] | None] = queue.SimpleQueue()
@@ -205,6 +209,7 @@ class CallThread:
                 if not self._runs:
                     trio.lowlevel.start_thread_soon(self._work, nothing, self._name)
                     self._runs = True
+        self._at_work.begin(call)
         self._calls.put(call)
 
     def finish(self) -> None:
@@ -216,6 +221,7 @@ class CallThread:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call.work()
+            self._at_work.end(call)
             del call  # keep nothing alive while idle
 
 

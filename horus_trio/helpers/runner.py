@@ -18,7 +18,6 @@ import math
 import queue
 import threading
 import types
-import weakref
 from collections.abc import Callable, Iterable
 
 import outcome
@@ -27,6 +26,7 @@ import trio
 from ..errors import HorusError, NodeError, add_remedy
 from ..topics.bell import Bell, current_bell
 from ..topics.waiting import TaskWaiter, Waiter
+from .at_work import AtWork, current_at_work
 from .functions import nothing
 from .operation import (
     Operation,
@@ -36,7 +36,7 @@ from .operation import (
     OperationTimedOut,
 )
 
-__all__ = ["Runner", "threads_at_work"]
+__all__ = ["Runner"]
 
 FAILURES = (Exception, SystemExit)
 """What an ``async`` operation may raise; all else is not its own."""
@@ -78,11 +78,9 @@ class Runner:
         self.counts: dict[OperationStatus, int] = dict.fromkeys(OperationStatus, 0)
         self._jobs: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._idle = 0  # threads that wait for a job that has not been given yet
-        self._waking = 0  # threads that are idle but for waking others
-        self._is_asked = False  # somebody on the loop waits for threads to come to rest
         self._threads = 0
-        self._new_threads = 0
         self._serving = 0  # threads there are, also those that are about to begin or to end
+        self._new_threads = 0
         self._tasks: list[Operation] = []
         self._to_cancel: list[trio.CancelScope] = []
         self._wake: list[Waiter] = []
@@ -90,6 +88,7 @@ class Runner:
         self._attention = False
         self._closing = False
         self._bell: Bell | None = None
+        self._at_work: AtWork | None = None
         self._nursery: trio.Nursery | None = None
         self._clock: Callable[[], float] = lambda: math.nan
         self._alarm = math.inf
@@ -104,7 +103,7 @@ class Runner:
         self._bell = current_bell()
         self._nursery = nursery
         self._clock = trio.lowlevel.current_clock().current_time
-        _runners().add(self)
+        self._at_work = current_at_work()
         nursery.start_soon(self._watch)
 
     async def close(self, grace: float) -> None:
@@ -132,6 +131,8 @@ class Runner:
         """End the threads; those that are out are left behind. The lock is held."""
         self._closing = True
         self._idle = 0
+        if self._serving and self._at_work is not None:
+            self._at_work.begin(self)  # to end them
         for _ in range(self._threads):
             self._jobs.put(None)
         for operation in self.out:
@@ -222,13 +223,6 @@ class Runner:
         """Undo `ring_at`. The lock is held."""
         self._alarms.pop(key, None)
 
-    @property
-    def threads_at_work(self) -> int:
-        """Threads that do not wait for something to do; on the loop, which wakes at a change."""
-        with self._lock:
-            self._is_asked = True
-            return self._serving - self._idle + self._waking
-
     # After the lock has been released
 
     def act(self) -> None:
@@ -255,6 +249,8 @@ class Runner:
             self._tasks.append(operation)
             self._attention = True
             return
+        if self._at_work is not None:
+            self._at_work.begin(operation)
         self._jobs.put(operation)
         if self._idle:
             self._idle -= 1
@@ -389,6 +385,9 @@ class Runner:
             finally:
                 with self._lock:
                     self._serving -= 1
+                    is_over = self._closing and not self._serving
+                if is_over and self._at_work is not None:
+                    self._at_work.end(self)
 
     def _not_started(self, error: RuntimeError) -> None:
         add_remedy(error)
@@ -405,6 +404,8 @@ class Runner:
                 self.out.pop(operation, None)
             self._dispatch()
         self.act()
+        if self._at_work is not None:
+            self._at_work.end(operation)
 
     # In threads
 
@@ -446,18 +447,12 @@ class Runner:
             wake = self._wake
             if wake:
                 self._wake = []
-                self._waking += 1
-            if self._is_asked:
-                self._is_asked, self._attention = False, True
-        if wake:
-            for waiter in wake:
-                waiter.wake()
-            with self._lock:
-                self._waking -= 1
-                if self._is_asked:
-                    self._is_asked, self._attention = False, True
+        for waiter in wake:
+            waiter.wake()
         if self._attention:
             self.act()
+        if self._at_work is not None:
+            self._at_work.end(operation)
         del operation, args, error  # the frames of its traceback lead here
         return follower
 
@@ -473,6 +468,8 @@ class Runner:
             shorter = True
             if follower is None and not operation.is_async:
                 self.running[operation] = None
+                if self._at_work is not None:
+                    self._at_work.begin(operation)
                 follower = operation
             else:
                 self._begin(operation)
@@ -481,23 +478,6 @@ class Runner:
         if shorter:
             self._wake += self._room()
         return follower
-
-
-_RUNNERS: trio.lowlevel.RunVar[weakref.WeakSet[Runner]] = trio.lowlevel.RunVar("horus_trio_runners")
-
-
-def _runners() -> weakref.WeakSet[Runner]:
-    try:
-        return _RUNNERS.get()
-    except LookupError:
-        runners = weakref.WeakSet[Runner]()
-        _RUNNERS.set(runners)
-        return runners
-
-
-def threads_at_work() -> int:
-    """How many threads of helpers in this Trio run are at work: virtual time waits for them."""
-    return sum(runner.threads_at_work for runner in _runners())
 
 
 END = Operation(tuple, (), math.inf, False)

@@ -19,6 +19,7 @@ import outcome
 import trio
 
 from ..topics.waiting import TaskWaiter, Waiter
+from .at_work import AtWork, current_at_work
 from .functions import nothing
 from .pending import Pending
 
@@ -98,6 +99,7 @@ class SqliteWriter:
         self._lock = threading.Lock()
         self._accepts = False
         self._queue: Queue = queue.SimpleQueue()
+        self._at_work: AtWork | None = None
         self._claimed: list[Write] = []
         self._connection: sqlite3.Connection | None = None
         self._is_over = True
@@ -127,6 +129,7 @@ class SqliteWriter:
             if not self._accepts:
                 raise trio.ClosedResourceError(f"{self._name} takes no more writes: it was closed")
             self._writes += 1
+            self._begins(write)
             self._queue.put(write)
 
     async def open(self) -> None:
@@ -137,6 +140,7 @@ class SqliteWriter:
         """
         opened: Pending[None] = Pending()
         mine: Queue = queue.SimpleQueue()
+        self._at_work = current_at_work()
         with self._lock:
             self._queue = mine
             self._is_over = False
@@ -145,7 +149,12 @@ class SqliteWriter:
             self._work(mine, opened)
 
         def start() -> None:
-            trio.lowlevel.start_thread_soon(work, _ignore, f"{self._name} writer")
+            self._begins(opened)
+            try:
+                trio.lowlevel.start_thread_soon(work, _ignore, f"{self._name} writer")
+            except RuntimeError:  # no thread can be had
+                self._is_done(opened)
+                raise
 
         await opened.wait(start)
         with self._lock:
@@ -159,6 +168,8 @@ class SqliteWriter:
         with self._lock:
             self._accepts = False
             self._queue.put(None)
+            if not self._is_over:
+                self._begins(self._queue)
         with trio.move_on_after(grace, shield=True):
             await TaskWaiter().wait(self._until_over, nothing)
         if not self._is_over:
@@ -192,6 +203,17 @@ class SqliteWriter:
     def _refuse(self, writes: Sequence[Write], what: str) -> None:
         for write in writes:
             write.end(outcome.Error(trio.ClosedResourceError(f"{self._name} had to close: {what}")))
+            self._is_done(write)
+
+    def _begins(self, work: object) -> None:
+        """The thread has this to do, and virtual time waits for it."""
+        if self._at_work is not None:
+            self._at_work.begin(work)
+
+    def _is_done(self, work: object) -> None:
+        """It is done, and who waits for it has been woken."""
+        if self._at_work is not None:
+            self._at_work.end(work)
 
     # In the thread
 
@@ -203,6 +225,7 @@ class SqliteWriter:
                 if self._queue is mine:  # or else it was given up, and opened again
                     self._connection = connection
             if opened.end(outcome.Value(None)):
+                self._is_done(opened)
                 while (first := mine.get()) is not None:
                     self._write(connection, mine, first)
         except FAILURES as error:
@@ -222,6 +245,8 @@ class SqliteWriter:
             self._drop_what_waits(mine)  # nothing, unless something has gone very wrong
             if closer is not None:
                 closer.wake()
+            self._is_done(opened)
+            self._is_done(mine)
 
     def _write(self, connection: sqlite3.Connection, mine: Queue, first: Write) -> None:
         """Write this one, and those that wait behind it."""
@@ -246,6 +271,11 @@ class SqliteWriter:
             ends = self._transact(connection, writes)
         else:
             ends = [outcome.Error(_copy(trouble)) for _ in writes]
+        self._tell(writes, ends)
+        for write in came:
+            self._is_done(write)
+
+    def _tell(self, writes: list[Write], ends: list[End]) -> None:
         with self._lock:
             if self._claimed is not writes:
                 return  # closing could not wait for them

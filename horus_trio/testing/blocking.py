@@ -18,7 +18,7 @@ import trio
 
 from ..errors import AsyncCallInThread, ConfigurationError, NotRunning
 from ..executor import AsyncIOExecutor, ThreadCall, stack_of
-from ..helpers.runner import threads_at_work
+from ..helpers.at_work import current_at_work
 
 __all__ = ["Sleeper", "ThreadWatch", "blocking_delay", "current_watch", "refuse_on_loop"]
 
@@ -113,7 +113,7 @@ class ThreadWatch:
             real: Now, by `time.perf_counter`.
         """
         calls = () if self._executor is None else self._executor.pool.calls()
-        anonymous = self._default.borrowed_tokens + threads_at_work()
+        anonymous = self._default.borrowed_tokens + current_at_work().count()
         if not calls and not anonymous:
             return None
         sleepers = self._asleep.copy()

@@ -548,15 +548,15 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="a held lock passes for a suspended process",
-        search="            if waits < min(possible / 2, max(LOCK_WAITS, possible * LOCK_SHARE)):\n",
-        replace="            if True:\n",
+        search="if waits < min(possible / 2, max(LOCK_WAITS, possible * LOCK_SHARE)):\n",
+        replace="if True:\n",
         tests="c_code",
     ),
     Breaker(
         promise="G12",
         breaks="a suspended process passes for a held lock",
-        search="            if waits < min(possible / 2, max(LOCK_WAITS, possible * LOCK_SHARE)):\n",
-        replace="            if False:\n",
+        search="if waits < min(possible / 2, max(LOCK_WAITS, possible * LOCK_SHARE)):\n",
+        replace="if False:\n",
         tests="suspended",
     ),
     Breaker(

@@ -6,11 +6,12 @@ import functools
 import math
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
+from helpers.patience import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -60,12 +61,6 @@ def hang() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-
-
-async def eventually(is_so: Callable[[], object]) -> None:
-    with trio.fail_after(20):
-        while not is_so():  # noqa: ASYNC110 - a thread's doing
-            await trio.sleep(0.001)
 
 
 # All

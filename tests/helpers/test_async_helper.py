@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
+from helpers.patience import eventually
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from horus_trio import AsyncCallInThread, AsyncNode, ConfigurationError, Node, TickAbandoned
@@ -29,6 +30,7 @@ from horus_trio.helpers import (
     OperationTimedOut,
     UnknownOperation,
 )
+from horus_trio.helpers.at_work import current_at_work
 from horus_trio.messages import Fence, current_fence
 from horus_trio.testing import blocking_delay, cancel_everywhere, open_harness
 
@@ -79,12 +81,6 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.opened.set()
-
-
-async def eventually(is_so: Callable[[], object]) -> None:
-    with trio.fail_after(20):
-        while not is_so():  # noqa: ASYNC110 - a thread's doing
-            await trio.sleep(0.001)
 
 
 # Running
@@ -793,11 +789,10 @@ async def test_virtual_time_stands_still_until_the_sleeper_has_been_woken() -> N
 
     class Slow:
         def wake(self) -> None:
-            woken.append(runner.threads_at_work)
+            woken.append(at_work.count())
 
+    at_work = current_at_work()
     async with AsyncHelper(workers=1) as helper:
-        runner = helper._runner
-        assert runner is not None
         gate = threading.Event()
         one = helper.submit(gate.wait)
         helper._pending[one].waiters.append(Slow())  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 import trio
 import trio.testing
+from helpers.patience import eventually
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
@@ -79,14 +80,6 @@ class Writer:
     def items(self) -> list[int]:
         assert self.most_at_work <= 1
         return [item for _, batch in self.batches for item in batch]
-
-
-async def eventually(is_so: Callable[[], object]) -> None:
-    for _ in range(4000):
-        if is_so():
-            return
-        await trio.sleep(0.005)
-    raise AssertionError("it never was")
 
 
 # When a batch goes

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import math
 import threading
-import time
-from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
 import trio
+from helpers.patience import eventually
 from helpers.servers import BlockingConnection, Connection, Server, balanced, check
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -40,14 +39,6 @@ def number_of(connection: Connection) -> int:
 
 def hang(connection: BlockingConnection) -> None:
     connection.hang()
-
-
-async def eventually(is_so: Callable[[], object]) -> None:
-    """In real time."""
-    give_up = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < give_up, "it never was"
-        await trio.sleep(0.002)
 
 
 # Opening, sharing, closing

@@ -6,13 +6,12 @@ import functools
 import math
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import pytest
 import trio
+from helpers.patience import eventually
 from helpers.servers import balanced
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,14 +42,6 @@ def laws(pool: SqlitePool) -> Any:
     found = pool.write_statistics()
     assert found.writes == found.written + found.failed + found.withdrawn + found.waiting, found
     return found
-
-
-async def eventually(is_so: Callable[[], object]) -> None:
-    """In real time."""
-    give_up = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < give_up, "it never was"
-        await trio.sleep(0.002)
 
 
 class Locked:
