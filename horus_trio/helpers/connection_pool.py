@@ -164,7 +164,7 @@ class ConnectionPool(Stock[ConnT]):
             BaseException: What the function raises.
         """
         self._check_open()
-        pooled = await self._line.take(None)
+        pooled = await self._line.take(None, others_run=is_async(function))
         try:
             result = await self._perform(pooled, function, args)
         except BaseException as error:

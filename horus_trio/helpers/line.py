@@ -110,8 +110,13 @@ class Line(Generic[AskedT, GivenT]):
         with self._lock:
             return [] if self._places else self._give(asked)
 
-    async def take(self, asked: AskedT) -> GivenT:
+    async def take(self, asked: AskedT, *, others_run: bool = True) -> GivenT:
         """Wait for one's turn. A checkpoint; cancelled, nothing has been taken.
+
+        Arguments:
+            asked: What for.
+            others_run: Whether other tasks run meanwhile even if it is to be had at once. False:
+                the caller waits for something else next.
 
         Raises:
             TickAbandoned: The calling tick was abandoned, perhaps while waiting.
@@ -119,7 +124,8 @@ class Line(Generic[AskedT, GivenT]):
         await trio.lowlevel.checkpoint_if_cancelled()
         given = self.take_nowait(asked)
         if given:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            if others_run:
+                await trio.lowlevel.cancel_shielded_checkpoint()
             return given[0]
         place = self._join(asked)
         if place.is_served:

@@ -45,7 +45,6 @@ class BlockingConnection(Connection):
     def __init__(self, server: Server, number: int) -> None:
         super().__init__(server, number)
         self.let_go = threading.Event()
-        self.hangs = threading.Event()
         self.interrupted = 0
         self.thread: int | None = None
 
@@ -55,7 +54,6 @@ class BlockingConnection(Connection):
         self.hang_up()
 
     def hang(self) -> None:
-        self.hangs.set()
         if not self.let_go.wait(20):
             raise AssertionError("nobody has ended it")
         self.let_go.clear()

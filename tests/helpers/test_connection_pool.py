@@ -730,12 +730,14 @@ async def test_what_is_opened_too_late_is_closed_at_once() -> None:
 async def test_an_abandoned_tick_does_not_keep_its_connection() -> None:
     server = Server()
     fence = Fence("node")
+    has_it = threading.Event()
     ended: list[str] = []
 
     def tick() -> None:
         current_fence.set(fence)
         try:
             with pool.acquire_blocking() as connection:
+                has_it.set()
                 connection.hang()
         except InterruptedError:
             ended.append("interrupted")
@@ -746,7 +748,7 @@ async def test_an_abandoned_tick_does_not_keep_its_connection() -> None:
         pool = make_blocking(server, size=1, interrupt=BlockingConnection.interrupt)
         async with pool, trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, tick)
-            await eventually(lambda: pool.statistics().in_use)
+            await eventually(has_it.is_set)
             fence.close()
             assert await pool.run(number_of) == 2
         assert ended == ["interrupted"]
