@@ -150,6 +150,38 @@ def workers_with_a_queue() -> float:
             worker.join()
 
 
+def bare_hand_overs() -> float:
+    """Only to a thread and back, with what Trio has for it: nothing can be cancelled or fail."""
+
+    async def main() -> float:
+        token = trio.lowlevel.current_trio_token()
+        turn = trio.CapacityLimiter(SIZE)
+
+        def work(jobs: queue.SimpleQueue[Any]) -> None:
+            while (task := jobs.get()) is not None:
+                token.run_sync_soon(trio.lowlevel.reschedule, task)
+
+        free: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(SIZE)]
+        threads = [threading.Thread(target=work, args=(jobs,)) for jobs in free]
+        for thread in threads:
+            thread.start()
+
+        async def user() -> None:
+            for _ in range(CALLS):
+                async with turn:
+                    jobs = free.pop()
+                    jobs.put(trio.lowlevel.current_task())
+                    await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+                    free.append(jobs)
+
+        taken = await by_tasks(user, USERS, CALLS)
+        for jobs in free:
+            jobs.put(None)
+        return taken
+
+    return trio.run(main)
+
+
 def our_run() -> float:
     async def main() -> float:
         async with ConnectionPool(Connection, size=SIZE) as pool:
@@ -232,7 +264,7 @@ def our_write() -> float:
 TASK = "a checkpoint of Trio alone takes about twice as long as the queue does"
 IN_LINE = "nobody is overtaken, so each connection that is given back is a switch of threads"
 CHECKS = "an abandoned tick, a closed pool and a bad connection are looked for each time"
-WAKES = "bare hand-overs between loop and threads take 1.4 times as long; a turn in line is added"
+WAKES = "bare hand-overs between loop and threads miss it; a turn and a cancel scope are added"
 
 
 def main() -> None:
@@ -270,7 +302,11 @@ def main() -> None:
     compare(
         f"{USERS} users have a def function called with one of {SIZE} connections",
         "us",
-        {"threads, queue.Queue": workers_with_a_queue, "tasks, run": our_run},
+        {
+            "threads, queue.Queue": workers_with_a_queue,
+            "tasks, bare hand-overs": bare_hand_overs,
+            "tasks, run": our_run,
+        },
         base="threads, queue.Queue",
         repetitions=REPETITIONS,
         targets={"tasks, run": Target(at_most=1.5, why_missed=WAKES)},
