@@ -19,6 +19,7 @@ import trio
 from ..errors import AsyncCallInThread, ConfigurationError, NotRunning
 from ..executor import AsyncIOExecutor, ThreadCall, stack_of
 from ..helpers.at_work import current_at_work
+from ..topics.bell import current_bell
 
 __all__ = ["Sleeper", "ThreadWatch", "blocking_delay", "current_watch", "refuse_on_loop"]
 
@@ -95,6 +96,7 @@ class ThreadWatch:
     def __init__(self, real_limit: float) -> None:
         self._real_limit = real_limit
         self._token = trio.lowlevel.current_trio_token()
+        self._bell = current_bell()
         self._default = trio.to_thread.current_default_thread_limiter()
         self._executor: AsyncIOExecutor | None = None
         self._asleep: dict[int, Sleeper] = {}
@@ -114,6 +116,8 @@ class ThreadWatch:
         """
         calls = () if self._executor is None else self._executor.pool.calls()
         anonymous = self._default.borrowed_tokens + current_at_work().count()
+        if self._bell.is_rung:  # by any thread, and others rely on its waking the loop
+            anonymous += 1
         if not calls and not anonymous:
             return None
         sleepers = self._asleep.copy()

@@ -39,6 +39,11 @@ class Bell:
         self._queue: collections.deque[Ringer] = collections.deque()
         self._armed = False
 
+    @property
+    def is_rung(self) -> bool:
+        """Whether somebody has rung, or is about to, and has not been answered yet; any thread."""
+        return self._armed
+
     def ring(self, ringer: Ringer) -> None:
         """Have ``ringer._answer()`` called on the loop; any thread."""
         if threading.get_ident() == self._thread and trio.lowlevel.in_trio_run():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ import trio.testing
 
 import horus_trio as horus
 from horus_trio.testing import FakeDevice, HarnessError, VirtualClock, blocking_delay, open_harness
+from horus_trio.topics.bell import current_bell
 
 
 class Beats(horus.AsyncNode):
@@ -530,6 +532,54 @@ async def test_foreign_io_is_looked_at_before_time_moves() -> None:
     async with open_harness(Talks("a")) as h:
         results = await h.tick(50)
         assert {r.value for r in results} == {b"ping"}
+
+
+async def test_a_message_is_not_late_because_another_thread_is_slow_to_wake_the_loop() -> None:
+    """Threads rely on whoever is about to wake it; until that one has, time stands still."""
+    hub, other = horus.Hub[int]("hub"), horus.Hub[int]("other")
+    heard, overheard = hub.subscribe(), other.subscribe()
+    came: list[float] = []
+    at_the_bell = threading.Event()
+
+    class SlowToken:
+        def __init__(self, token: trio.lowlevel.TrioToken) -> None:
+            self.token = token
+
+        def run_sync_soon(self, *args: Any, **options: Any) -> None:
+            if threading.current_thread().name == "foreign":
+                at_the_bell.set()
+                time.sleep(0.1)
+            self.token.run_sync_soon(*args, **options)
+
+    class SendsInThread(horus.Node):
+        def tick(self) -> None:
+            tick = self.current_tick
+            assert tick is not None
+            if tick.seq == 1:
+                return  # nobody listens yet
+            at_the_bell.clear()
+            foreign = threading.Thread(target=other.send, args=(1,), name="foreign")
+            foreign.start()
+            assert at_the_bell.wait(10)
+            hub.send(1)
+
+    async def hear(node: horus.Node) -> None:
+        await heard.receive()
+        came.append(node.now)
+
+    async def overhear(node: horus.Node) -> None:
+        await overheard.receive()
+
+    async with open_harness(
+        SendsInThread("sends", rate=1),
+        horus.Node("hears", tick=hear, tick_timeout=None),
+        horus.Node("overhears", tick=overhear, tick_timeout=None),
+    ) as h:
+        bell = current_bell()
+        bell._token = SlowToken(bell._token)  # type: ignore[assignment]
+        start = h.now
+        await h.advance(3.5)
+    assert [at - start for at in came] == pytest.approx([1.0, 2.0, 3.0])
 
 
 # Real time
