@@ -147,6 +147,7 @@ class Caller(Generic[T]):
                 "behind when their time was over"
             )
         work = functools.partial(_work, attempt, self._what, self._function, items, args)
+        await trio.lowlevel.checkpoint_if_cancelled()  # from here on a thread is sent out
         attempt.in_thread = True
         at_work = current_at_work()
         at_work.begin(attempt)

@@ -14,6 +14,7 @@ from helpers.patience import eventually
 from horus_trio import AsyncNode, Node
 from horus_trio.helpers import AsyncHelper, BatchProcessor, ConnectionPool, sqlite_pool
 from horus_trio.helpers.at_work import AtWork, current_at_work
+from horus_trio.helpers.attempt import Attempt, Caller, Threads
 from horus_trio.testing import HarnessError, open_harness
 from horus_trio.topics.bell import current_bell
 
@@ -133,6 +134,17 @@ async def test_a_batch_that_is_left_behind_counts_until_it_has_returned() -> Non
         assert at_work.count() == 1
         go_on.set()
         await eventually(lambda: not at_work.count())
+
+
+async def test_a_call_that_is_cancelled_before_it_has_a_thread_leaves_none_behind() -> None:
+    calls: list[object] = []
+    threads, attempt = Threads(1), Attempt()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await Caller[int]("process", calls.append, None, threads).call(attempt, [1])
+    assert scope.cancelled_caught
+    assert not attempt.in_thread
+    assert (len(threads), current_at_work().count(), calls) == (0, 0, [])
 
 
 async def test_a_pools_call_that_takes_real_time_is_not_timed_out() -> None:
