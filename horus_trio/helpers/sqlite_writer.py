@@ -275,7 +275,7 @@ class SqliteWriter:
         for write in came:
             self._is_done(write)
 
-    def _tell(self, writes: list[Write], ends: list[End]) -> None:
+    def _tell(self, writes: list[Write], ends: Sequence[End]) -> None:
         with self._lock:
             if self._claimed is not writes:
                 return  # closing could not wait for them
