@@ -141,18 +141,19 @@ class SqliteWriter:
         opened: Pending[None] = Pending()
         mine: Queue = queue.SimpleQueue()
         self._at_work = current_at_work()
-        with self._lock:
-            self._queue = mine
-            self._is_over = False
 
         def work() -> None:
             self._work(mine, opened)
 
         def start() -> None:
             self._begins(opened)
+            with self._lock:
+                self._queue = mine
+                self._is_over = False
             try:
                 trio.lowlevel.start_thread_soon(work, _ignore, f"{self._name} writer")
             except RuntimeError:  # no thread can be had
+                self._is_over = True
                 self._is_done(opened)
                 raise
 

@@ -205,6 +205,16 @@ async def test_opening_and_writing_of_sqlite_take_no_virtual_time(tmp_path: Path
     assert rows == len(took)
 
 
+async def test_a_database_whose_opening_is_cancelled_at_once_leaves_nothing(tmp_path: Path) -> None:
+    """It has no thread, so closing does not wait for one."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with sqlite_pool(tmp_path / "numbers.db", close_grace=1000):
+            raise AssertionError("it was not cancelled")
+    assert scope.cancelled_caught
+    await eventually(lambda: not current_at_work().count())
+
+
 async def test_a_thread_that_hangs_is_reported_by_the_harness() -> None:
     go_on = threading.Event()
 
