@@ -1,0 +1,1 @@
+"""Between the engine and other worlds: asyncio in both directions, and HORUS."""
