@@ -134,3 +134,23 @@ def test_other_signals_still_wake_whoever_listens() -> None:
 
     trio.run(main)
     assert heard.is_set()
+
+
+def test_a_handler_of_a_run_that_is_over_hands_on_what_it_gets() -> None:
+    """Somebody has found it during the run and put it back afterwards, as web servers do."""
+    got: list[int] = []
+    found: list[Any] = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: got.append(signum))
+
+    async def tick(node: Node) -> None:
+        found.append(signal.getsignal(signal.SIGTERM))
+
+    try:
+        Scheduler(100).add(Node("a", tick=tick)).run(0.05)
+        signal.signal(signal.SIGTERM, found[0])
+        signal.raise_signal(signal.SIGTERM)
+        assert got == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert got == 2 * [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -34,7 +34,7 @@ def run(
         The `RunReport`; inside a Trio run an awaitable, as `Scheduler.run`.
     """
     scheduler = _robot(nodes, options)
-    if trio.lowlevel.in_trio_run():
+    if trio.lowlevel.in_trio_task():
         return _run_and_release(scheduler, duration)  # type: ignore[return-value]
     try:
         return scheduler.run(duration)

@@ -360,7 +360,7 @@ class Scheduler:
             )
         if self._run_state is not None:
             raise AlreadyRunning(f"scheduler {self.name!r} runs already; make another one")
-        if trio.lowlevel.in_trio_run():
+        if trio.lowlevel.in_trio_task():
             return self._run(duration, task_status)  # type: ignore[return-value]
         _refuse_asyncio()
         try:
@@ -555,6 +555,7 @@ def _refuse_asyncio() -> None:
     except RuntimeError:
         return
     raise NotRunning(
-        "run() would block the asyncio loop this is called in; put the engine into a thread of "
+        "run() would block the asyncio loop this is called in; `await "
+        "run_in_asyncio(scheduler.run)` of horus_trio.bridges, or put the engine into a thread of "
         "its own: `with horus_trio.background(nodes) as scheduler:`"
     )

@@ -18,9 +18,12 @@ from typing import Any, Self
 
 import trio
 
-__all__ = ["SignalWatch"]
+__all__ = ["SignalWatch", "passes_on"]
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
+
+passes_on: trio.lowlevel.RunVar[bool] = trio.lowlevel.RunVar("horus_trio_passes_on", False)
+"""Whether earlier handlers are called as well: set where Trio is the guest of another loop."""
 
 
 class SignalWatch:
@@ -57,6 +60,7 @@ class SignalWatch:
         self._handled = 0
         self._heard = 0
         self._seen = False
+        self._passes_on = passes_on.get()
         self._is_over = False
 
     @property
@@ -112,17 +116,29 @@ class SignalWatch:
                 self._call_soon(self._force_if_unhandled, name)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_over:  # somebody has put this back who had found it
+            earlier = self._handler_before(signal.Signals(signum))
+            signal.signal(signum, signal.SIG_DFL if earlier is None else earlier)
+            signal.raise_signal(signum)
+            return
         name = signal.Signals(signum).name
         self._handled += 1
         if self._handled == 1:
             self._stop(name)
             self._call_soon(self._mark_seen)
+            self._tell_host(signum, frame)
             return
         self._emergency(f"a second signal, {name}")
         if self._seen or trio.lowlevel.currently_ki_protected():
             self._call_soon(self._force, name)
+            self._tell_host(signum, frame)
         else:
             raise KeyboardInterrupt(f"second signal ({name}) while the Trio loop is blocked")
+
+    def _tell_host(self, signum: int, frame: FrameType | None) -> None:
+        earlier = self._earlier[signal.Signals(signum)]
+        if self._passes_on and callable(earlier):
+            earlier(signum, frame)
 
     def _leave_to_hear(self, signum: int, frame: FrameType | None) -> None:
         """Without a Python handler the signal would end the process."""

@@ -15,14 +15,21 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["Bell", "Ringer", "current_bell", "ring"]
+__all__ = ["Bell", "Ringer", "Rung", "current_bell", "ring"]
+
+
+class Rung(Protocol):
+    """What can be rung: a `Bell`, or whatever wakes a sleeper in another loop."""
+
+    def ring(self, ringer: Ringer, /) -> None:
+        """Have ``ringer._answer()`` called where it belongs; any thread."""
 
 
 class Ringer(Protocol):
     """What can ring a bell: its own, if it has one at the moment."""
 
     @property
-    def _bell(self) -> Bell | None: ...
+    def _bell(self) -> Rung | None: ...
 
     def _answer(self) -> None:
         """Called on the loop, once or more for each ring; must not raise."""

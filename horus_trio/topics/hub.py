@@ -9,6 +9,7 @@ tenth of a `send`. Who is interrupted in between, even by a signal, lets go all 
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextlib
 import pickle
@@ -16,18 +17,18 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 import outcome
 import trio
 
 from ..errors import ConfigurationError, MessageChanged, MessageTypeError
 from ..messages import Fence, current_fence
-from .bell import Bell, Ringer, current_bell, ring
+from .bell import Bell, Ringer, Rung, current_bell, ring
 from .instants import Instants
 from .subscription import Overflow, Subscription, SubscriptionStatistics
 
-__all__ = ["Hub", "HubStatistics"]
+__all__ = ["Hub", "HubStatistics", "Sender"]
 
 T = TypeVar("T")
 
@@ -81,8 +82,8 @@ class Hub(Generic[T]):
         self._published = 0
         self._subscriptions: tuple[Subscription[T], ...] = ()
         self._blocking: tuple[Subscription[T], ...] = ()
-        self._listening: dict[Subscription[T], None] = {}  # that wait to be rung for
-        self._senders: collections.OrderedDict[_Sender[T], None] = collections.OrderedDict()
+        self._listening: dict[Ringer, None] = {}  # that wait to be rung for
+        self._senders: collections.OrderedDict[Sender[T], None] = collections.OrderedDict()
         self._closed = False
         self._instants = Instants(None)
         self._stamp = self._instants.stamp
@@ -183,32 +184,13 @@ class Hub(Generic[T]):
             return taken
         if self.message_type is not None:
             self._check_type(data)
-        fence = current_fence.get()
-        sender = _Sender(self, data, fence, current_bell())
-        if fence is not None:
-            fence.on_close(sender.withdraw)
-        try:
-            with self._lock:
-                self._refuse_if_closed()
-                if fence is not None:
-                    if fence not in self._met:
-                        fence.meet(self._lock, self._met)
-                    if fence.closed:
-                        fence.refuse()  # `withdraw` has been called and will not be again
-                self._senders[sender] = None
-                ringers = self._admit()
-                admitted = sender.result
-                if admitted is not None:
-                    sender.task = None  # no need to wake itself
-            ring(ringers)
+        with _TaskSender(self, data) as sender:
+            admitted = sender.line_up()
             if admitted is None:
                 taken = await trio.lowlevel.wait_task_rescheduled(sender.abort)
             else:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 taken = admitted.unwrap()
-        finally:
-            if fence is not None:
-                fence.forget(sender.withdraw)
         return taken
 
     def subscribe(
@@ -253,6 +235,8 @@ class Hub(Generic[T]):
                 ringers.append(sender)
             self._senders.clear()
             ringers.extend(self._subscriptions)
+            for subscription in self._subscriptions:
+                ringers.extend(subscription._sleepers)
         ring(ringers)
 
     @property
@@ -366,29 +350,66 @@ def _fingerprint(data: object) -> bytes:
         return b""
 
 
-class _Sender(Generic[T]):
-    """A task that waits in `Hub.send_async` for its turn."""
+class Sender(abc.ABC, Generic[T]):
+    """Somebody who waits for his turn to publish; inside ``with``.
 
-    __slots__ = ("_bell", "data", "fence", "hub", "result", "task")
+    Attributes:
+        result: What has become of it; None: it waits.
+    """
 
-    def __init__(self, hub: Hub[T], data: T, fence: Fence | None, bell: Bell) -> None:
-        self.hub = hub
-        self.data = data
-        self.fence = fence
-        self._bell = bell
-        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+    __slots__ = ("data", "fence", "hub", "result")
+
+    def __init__(self, hub: Hub[T], data: T) -> None:
+        self.hub: Hub[T] = hub
+        self.data: T = data
+        self.fence: Fence | None = current_fence.get()
         self.result: outcome.Outcome[int] | None = None
 
-    def abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+    def __enter__(self) -> Self:
+        if self.fence is not None:
+            self.fence.on_close(self._withdraw)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.fence is not None:
+            self.fence.forget(self._withdraw)
+
+    @property
+    @abc.abstractmethod
+    def _bell(self) -> Rung:
+        """What is rung when there is a result."""
+
+    @abc.abstractmethod
+    def _answer(self) -> None:
+        """There is a result; called where the sender waits."""
+
+    def line_up(self) -> outcome.Outcome[int] | None:
+        """Publish if it is its turn, or wait for that; returns the result, None if it waits."""
+        hub, fence = self.hub, self.fence
+        with hub._lock:
+            hub._refuse_if_closed()
+            if fence is not None:
+                if fence not in hub._met:
+                    fence.meet(hub._lock, hub._met)
+                if fence.closed:
+                    fence.refuse()  # `_withdraw` has been called and will not be again
+            hub._senders[self] = None
+            ringers = hub._admit()
+            admitted = self.result
+        # There is no need to wake itself.
+        ring(ringers if admitted is None else [r for r in ringers if r is not self])
+        return admitted
+
+    def leave(self) -> bool:
+        """Leave the line; False: the result was there before."""
         with self.hub._lock:
             if self.result is not None:
-                return trio.lowlevel.Abort.FAILED  # published already: the answer is on its way
+                return False
             del self.hub._senders[self]
-            self.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        return True
 
-    def withdraw(self) -> None:
-        """The fence was closed: leave the queue; any thread."""
+    def _withdraw(self) -> None:
+        """The fence was closed: leave the line; any thread."""
         fence = self.fence
         with self.hub._lock:
             if fence is None or self not in self.hub._senders:
@@ -397,7 +418,28 @@ class _Sender(Generic[T]):
             self.result = outcome.capture(fence.refuse)
         self._bell.ring(self)
 
+
+class _TaskSender(Sender[T]):
+    """A task that waits in `Hub.send_async`."""
+
+    __slots__ = ("_own_bell", "_task")
+
+    def __init__(self, hub: Hub[T], data: T) -> None:
+        super().__init__(hub, data)
+        self._own_bell = current_bell()
+        self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    @property
+    def _bell(self) -> Bell:
+        return self._own_bell
+
+    def abort(self, _: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        if not self.leave():
+            return trio.lowlevel.Abort.FAILED  # published already: the answer is on its way
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
     def _answer(self) -> None:
-        task, self.task = self.task, None
+        task, self._task = self._task, None
         if task is not None and self.result is not None:
             trio.lowlevel.reschedule(task, self.result)

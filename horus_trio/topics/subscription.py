@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import outcome
 import trio
 
-from .bell import Bell, current_bell, ring
+from .bell import Bell, Ringer, current_bell, ring
 
 if TYPE_CHECKING:
     from .hub import Hub
@@ -59,7 +59,7 @@ class SubscriptionStatistics:
         depth: Messages waiting.
         capacity: How many may wait.
         overflow: What happens to one more.
-        tasks_waiting: Tasks waiting in `Subscription.receive`.
+        tasks_waiting: Tasks waiting for a message.
     """
 
     published: int
@@ -90,6 +90,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
         self._closed = False
         self._lenient = False
         self._tasks: dict[trio.lowlevel.Task, None] = {}
+        self._sleepers: dict[Ringer, None] = {}  # who waits elsewhere than in a Trio run
         self._bell: Bell | None = None  # while somebody wants to hear of arrivals
         self._heard = 0  # arrivals that have been told
         self._on_arrival: Callable[[int], None] | None = None
@@ -176,7 +177,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
             if self._closed:
                 return
             self._closed = True
-            ringers = self._hub._leave(self)
+            ringers = [*self._hub._leave(self), *self._sleepers]
             bell = self._bell
         ring(ringers)
         if bell is not None:
@@ -200,7 +201,7 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
                 depth=depth,
                 capacity=self._capacity,
                 overflow=self._overflow,
-                tasks_waiting=len(self._tasks),
+                tasks_waiting=len(self._tasks) + len(self._sleepers),
             )
 
     def drain(self) -> list[T]:
@@ -234,6 +235,25 @@ class Subscription(trio.abc.ReceiveChannel[T], Generic[T]):
                 self._stop_listening()
             else:
                 self._listen(current_bell())
+
+    def _await_arrival(self, sleeper: Ringer) -> bool:
+        """Have `sleeper` rung for, once, as soon as it is worth looking again; any thread.
+
+        Returns:
+            False if it is worth looking now; then it is not.
+        """
+        with self._lock:
+            if self._buffer or self._refusal() is not None:
+                return False
+            self._sleepers[sleeper] = None
+            self._hub._listening[sleeper] = None
+            return True
+
+    def _forget(self, sleeper: Ringer) -> None:
+        """Undo `_await_arrival`; any thread."""
+        with self._lock:
+            self._sleepers.pop(sleeper, None)
+            self._hub._listening.pop(sleeper, None)
 
     def peek(self) -> tuple[int, list[T]]:
         """All that is waiting, oldest first, and how many have left the buffer before; any thread.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -16,7 +16,15 @@ from ..errors import AsyncCallInThread
 from ..messages import Fence, current_fence
 from .bell import Bell, current_bell
 
-__all__ = ["Rest", "TaskWaiter", "ThreadWaiter", "Waiter", "current_rest", "refuse_on_loop"]
+__all__ = [
+    "Rest",
+    "TaskWaiter",
+    "ThreadWaiter",
+    "Waiter",
+    "WokenBy",
+    "current_rest",
+    "refuse_on_loop",
+]
 
 Rest: TypeAlias = tuple[Callable[[], None], Callable[[], None]]
 """What a thread calls when it goes to sleep, and what is called by whoever wakes it."""
@@ -25,6 +33,13 @@ current_rest: contextvars.ContextVar[Callable[[], Rest] | None] = contextvars.Co
     "horus_trio_rest", default=None
 )
 """Gives a thread its `Rest`. On virtual time, a test harness knows by it which threads sleep."""
+
+
+class Waiter(Protocol):
+    """Whoever sleeps: a task, a thread, or a task of another kind of loop."""
+
+    def wake(self) -> None:
+        """End the sleep, also one that has not begun; any thread."""
 
 
 class TaskWaiter:
@@ -70,7 +85,7 @@ class TaskWaiter:
             return trio.lowlevel.Abort.SUCCEEDED
 
         try:
-            with _WokenBy(fence, self.wake):
+            with WokenBy(fence, self.wake):
                 await trio.lowlevel.wait_task_rescheduled(abort)
         finally:
             leave()
@@ -123,7 +138,7 @@ class ThreadWaiter:
             fence = current_fence.get()
             if fence is None:
                 return self._sleep(timeout)
-            with _WokenBy(fence, self.wake):
+            with WokenBy(fence, self.wake):
                 return self._sleep(timeout)
         finally:
             if self._get_up is not None:
@@ -136,10 +151,7 @@ class ThreadWaiter:
         return self._bed.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
 
-Waiter: TypeAlias = TaskWaiter | ThreadWaiter
-
-
-class _WokenBy:
+class WokenBy:
     """While inside, the closing of the fence wakes the waiter."""
 
     __slots__ = ("_fence", "_wake")

@@ -795,7 +795,7 @@ async def test_virtual_time_stands_still_until_the_sleeper_has_been_woken() -> N
     async with AsyncHelper(workers=1) as helper:
         gate = threading.Event()
         one = helper.submit(gate.wait)
-        helper._pending[one].waiters.append(Slow())  # type: ignore[arg-type]
+        helper._pending[one].waiters.append(Slow())
         gate.set()
         await helper.wait(one)
         await helper.submit_wait(double, 1)

@@ -23,6 +23,8 @@ from ...executor import (
 
 __all__ = ["Culprit", "text_of", "who_runs"]
 
+HOST_ADVICE = "let a thread do what takes time, in asyncio with `await asyncio.to_thread(…)`"
+
 INNER, OUTER = 8, 4
 """So many frames are shown of a stack's ends; those between them are left out."""
 
@@ -65,7 +67,8 @@ def who_runs(thread: int) -> Culprit | None:
             break
     stack = [(f, line) for f, line in reversed(frames) if not only_measures(f.f_code.co_filename)]
     if owner is None:
-        owner = Owner(node=None, what="code of no node", advice=TASK_ADVICE)
+        # Trio's loop is not on the stack: it is a guest, and this is its host's code.
+        owner = Owner(node=None, what="code of no node", advice=HOST_ADVICE)
     return Culprit(
         node=owner.node,
         what=owner.what,

@@ -1,0 +1,6 @@
+"""Between the engine and asyncio, in both directions."""
+
+from .guest import run_in_asyncio
+from .topics import Messages, messages, receive, send
+
+__all__ = ["Messages", "messages", "receive", "run_in_asyncio", "send"]

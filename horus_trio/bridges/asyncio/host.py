@@ -1,0 +1,55 @@
+"""The asyncio loop that Trio is a guest of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+__all__ = ["Host"]
+
+_log = logging.getLogger("horus_trio.bridges")
+
+
+class Host:
+    """Calls Trio back in an asyncio loop, and hides that loop meanwhile.
+
+    Attributes:
+        loop: The asyncio loop.
+        is_outside: Whether none of Trio's code runs now.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.is_outside: bool = True
+        self._is_lost = False
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call it in the loop's next round; in the loop's thread."""
+        self.loop.call_soon(self._enter, function)
+
+    def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
+        """Call it in the loop's next round; any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._enter, function)
+        except RuntimeError:
+            self._lose()
+
+    def _enter(self, function: Callable[[], object]) -> None:
+        self.is_outside = False
+        asyncio._set_running_loop(None)
+        try:
+            function()
+        finally:
+            asyncio._set_running_loop(self.loop)
+            self.is_outside = True
+
+    def _lose(self) -> None:
+        """The loop was closed before Trio's run had ended, which nobody can end any more."""
+        if not self._is_lost:
+            self._is_lost = True
+            _log.critical(
+                "the asyncio loop was closed while Trio ran in it: whatever ran there stands still "
+                "for ever, and no node is shut down; await run_in_asyncio(…) to its end, as "
+                "asyncio.run does, before the loop is closed"
+            )
