@@ -177,8 +177,8 @@ def test_a_loop_that_is_closed_under_it_says_so() -> None:
     assert "await run_in_asyncio(…) to its end" in said
 
 
-def test_uvloop_can_be_the_host() -> None:
-    pytest.importorskip("uvloop")
+def test_uvloop_can_be_the_host(require: Callable[[str, bool, str], None]) -> None:
+    require("uvloop", importlib.util.find_spec("uvloop") is not None, "pip install uvloop")
     program = """
     import uvloop
 
