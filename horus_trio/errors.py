@@ -149,7 +149,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def add_remedy(error: BaseException) -> None:
-    """Note on an error what to do, if it says that the machine is short of something."""
+    """Note on an error what to do, if it says what is short or which world the code belongs to."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             add_remedy(inner)
@@ -157,6 +157,10 @@ def add_remedy(error: BaseException) -> None:
         _note(error, _REMEDIES.get(error.errno or 0))
     elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         _note(error, _MORE_THREADS)
+    elif isinstance(error, (RuntimeError, TypeError, AttributeError)):
+        text = str(error)
+        if any(saying in text for saying in _ASYNCIO_SAYINGS):
+            _note(error, _NO_ASYNCIO)
 
 
 def _note(error: BaseException, remedy: str | None) -> None:
@@ -177,4 +181,17 @@ _REMEDIES = {
 _MORE_THREADS = (
     "the machine has no thread left for this process: raise the limit (ulimit -u, or the pids "
     "limit of its container), or have fewer nodes with thread='own'"
+)
+
+_ASYNCIO_SAYINGS = (
+    "no running event loop",
+    "no current event loop",
+    "trio.run received unrecognized yield message",
+    "'NoneType' object has no attribute 'create_future'",
+)
+"""What Trio and asyncio say to asyncio code that no asyncio loop runs."""
+
+_NO_ASYNCIO = (
+    "if this is asyncio code: it belongs in the `async def` hooks of a "
+    "horus_trio.bridges.AsyncioNode; in other nodes write Trio's spelling, such as trio.sleep"
 )

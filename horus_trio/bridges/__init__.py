@@ -1,5 +1,5 @@
 """Between the engine and other worlds: asyncio in both directions, and HORUS."""
 
-from .asyncio import run_in_asyncio
+from .asyncio import AsyncioNode, run_in_asyncio
 
-__all__ = ["run_in_asyncio"]
+__all__ = ["AsyncioNode", "run_in_asyncio"]

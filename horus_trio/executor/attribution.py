@@ -23,6 +23,7 @@ __all__ = ["TASK_ADVICE", "Owner", "owner_of"]
 
 HOOK_ADVICE = "make it a plain `def` hook, which gets a thread, or `await` what it waits for"
 TASK_ADVICE = "let a thread do what takes time: `await trio.to_thread.run_sync(…)`"
+ASYNCIO_ADVICE = "let a thread do what takes time: `await asyncio.to_thread(…)`"
 CALLBACK_ADVICE = "it is called on the loop and has to return at once"
 
 
@@ -56,6 +57,8 @@ def _owner_of_task(task: object) -> Owner:
     fence = task.context.get(current_fence) if isinstance(task, trio.lowlevel.Task) else None
     if fence is None:
         return Owner(node=None, what="code of no node", advice=TASK_ADVICE)
+    if isinstance(task, trio.lowlevel.Task) and task.name.startswith("trio_asyncio."):
+        return Owner(node=fence.owner, what="its asyncio code", advice=ASYNCIO_ADVICE)
     return Owner(node=fence.owner, what="a task that it started", advice=TASK_ADVICE)
 
 

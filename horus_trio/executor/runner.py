@@ -124,6 +124,7 @@ class NodeRunner:
         self.task: trio.lowlevel.Task | None = None
         """The node's task, once it has been started."""
         self.seat: Seat = Seat(executor.topics, executor.clock, self, executor.log_thread)
+        node._open_beside(self.seat, name)
         misses = self._misses = self._act_on_misses()
         self.mailbox: Mailbox = Mailbox(
             ledger,
@@ -182,9 +183,12 @@ class NodeRunner:
         self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
         self._belongings: Belongings | None = None
-        if options.helpers:
+        things = options.helpers
+        if self.seat.companion is not None:
+            things = (self.seat.companion, *things)
+        if things:
             self._belongings = Belongings(
-                options.helpers, executor, options.shutdown_timeout, self._background_failed
+                things, executor, options.shutdown_timeout, self._background_failed
             )
         self._late_init: LateInit | None = None
         self._inputs: Inputs | None = None
@@ -353,6 +357,10 @@ class NodeRunner:
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node; any thread."""
         self.executor.call_on_loop(self._start_task, function, args)
+
+    def fail(self, error: BaseException) -> None:
+        """Something that the node had begun itself has failed: so has the node; any thread."""
+        self.executor.call_on_loop(self._background_failed, error)
 
     # The task
 

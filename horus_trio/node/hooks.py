@@ -105,4 +105,6 @@ def _find(node: Node, name: str) -> Hook | None:
     is_async = inspect.iscoroutinefunction(subject) or inspect.iscoroutinefunction(
         getattr(subject, "__call__", None)  # noqa: B004 - the bound method, not callability
     )
-    return Hook(name=name, call=call, is_async=is_async)
+    return Hook(
+        name=name, call=node._hook_on_loop(name, call) if is_async else call, is_async=is_async
+    )

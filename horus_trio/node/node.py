@@ -368,6 +368,15 @@ class Node:
             seat.leave()
             self._seat = None
 
+    # For kinds of nodes
+
+    def _open_beside(self, seat: Seat, name: str) -> None:
+        """Give `seat` a companion, to be open from before ``init`` until after ``shutdown``."""
+
+    def _hook_on_loop(self, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """What the engine calls in place of an ``async`` hook."""
+        return function
+
     def _sitting(self, call: str) -> Seat:
         seat = self._seat
         if seat is None or seat.over:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from ..errors import TickAbandoned
@@ -31,6 +32,9 @@ class Engine(Protocol):
     def start_soon(self, function: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
         """Start a background task of the node."""
 
+    def fail(self, error: BaseException) -> None:
+        """Something that the node had begun itself has failed: so has the node."""
+
 
 class Seat:
     """Connects one node to a set of topics.
@@ -47,11 +51,13 @@ class Seat:
         over: Whether the run has ended; every later send is refused.
         hubs: The hubs the node has used, by topic.
         subscriptions: The topics it has joined.
+        companion: What nodes of its kind have open beside their helpers, or None.
     """
 
     __slots__ = (
         "_lock",
         "clock",
+        "companion",
         "engine",
         "hubs",
         "log_thread",
@@ -76,6 +82,7 @@ class Seat:
         self.clock: Callable[[], float] = clock
         self.engine: Engine | None = engine
         self.log_thread: LogThread | None = log_thread
+        self.companion: AbstractAsyncContextManager[Any] | None = None
         self.period: float = 0.0
         self.tick: Tick | None = None
         self.previous: float | None = None
