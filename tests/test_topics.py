@@ -219,6 +219,19 @@ def test_a_latched_topic_begins_with_its_latest_message() -> None:
     assert counts(late) == (2, 2, 0, 0)
 
 
+def test_a_subscription_like_another_begins_with_what_waits_there() -> None:
+    hub = Hub[int]("map", latch=True)
+    early = hub.subscribe()
+    for number in range(5):
+        hub.send(number)
+    assert early.receive_nowait() == 0
+    late = hub.subscribe(capacity=3, like=early)
+    assert counts(late) == (4, 0, 1, 3)
+    hub.send(5)
+    assert everything(late) == [3, 4, 5]
+    assert everything(early) == [1, 2, 3, 4, 5]
+
+
 # Receiving
 
 

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -63,17 +64,19 @@ def frames_of_thread(thread: int | None) -> list[tuple[FrameType, int]]:
 
 
 def _frames_within(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
-    """What the task awaits; and what a profiler resumes by hand instead of awaiting it."""
-    last: FrameType | None = None
+    """What the task awaits; and what is resumed otherwise: by hand, or by an asyncio loop."""
+    leads: FrameType | None = None
     for frame, line in task.iter_await_frames():
         yield frame, line
-        last = frame
-    while last is not None and only_measures(last.f_code.co_filename):
-        awaited, last = last.f_locals.get("coroutine"), None
+        leads = frame if leads is None or not _waits_for_asyncio(leads) else leads
+    while leads is not None and (
+        only_measures(leads.f_code.co_filename) or _waits_for_asyncio(leads)
+    ):
+        awaited, leads = leads.f_locals.get("coroutine"), None
         while awaited is not None:
             frame = getattr(awaited, "cr_frame", None) or awaited.gi_frame
             yield frame, frame.f_lineno
-            last = frame
+            leads = frame if leads is None or not _waits_for_asyncio(leads) else leads
             awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
 
@@ -87,6 +90,11 @@ def is_engines(frame: FrameType) -> bool:
 def only_measures(file: str) -> bool:
     """Whether it is a file of the profiler, which stands between the engine and a hook."""
     return _MEASURING in file
+
+
+def _waits_for_asyncio(frame: FrameType) -> bool:
+    """Whether it is that in which a task of Trio's waits for asyncio code: its ``coroutine``."""
+    return frame.f_code.co_filename.endswith(_ASYNCIO)
 
 
 def place_of(frames: Sequence[tuple[FrameType, int]]) -> str:
@@ -111,4 +119,5 @@ def _is_librarys(file: str) -> bool:
 
 _LIBRARY = (sysconfig.get_path("stdlib") + os.sep, "<frozen ")
 _MEASURING = f"{os.sep}horus_trio{os.sep}profiling{os.sep}"
+_ASYNCIO = str(Path("horus_trio", "bridges", "asyncio", "watched.py"))
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))

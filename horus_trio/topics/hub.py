@@ -194,13 +194,18 @@ class Hub(Generic[T]):
         return taken
 
     def subscribe(
-        self, capacity: int = 1024, overflow: Overflow = Overflow.DROP_OLDEST
+        self,
+        capacity: int = 1024,
+        overflow: Overflow = Overflow.DROP_OLDEST,
+        *,
+        like: Subscription[T] | None = None,
     ) -> Subscription[T]:
         """Join: receive what is published from now on (and the latest message of a latched topic).
 
         Arguments:
             capacity: Messages that may wait, 1 or more.
             overflow: What happens to one more.
+            like: A subscription to this hub: begin with what is waiting in it.
         """
         if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
             raise ConfigurationError(
@@ -212,10 +217,14 @@ class Hub(Generic[T]):
             )
         with self._lock:
             self._refuse_if_closed()
-            latched = self.latch and self._latest_at is not None
-            subscription = Subscription(self, capacity, overflow, self._published - latched)
-            if latched:
-                subscription._offer(cast(T, self._latest))
+            waiting: list[T] = []
+            if like is not None:
+                waiting = list(like._buffer)
+            elif self.latch and self._latest_at is not None:
+                waiting = [cast(T, self._latest)]
+            subscription = Subscription(self, capacity, overflow, self._published - len(waiting))
+            for data in waiting:
+                subscription._offer(data)
             self._subscriptions = (*self._subscriptions, subscription)
             if overflow is Overflow.BLOCK:
                 self._blocking = (*self._blocking, subscription)

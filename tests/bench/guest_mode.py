@@ -29,7 +29,7 @@ REQUESTS = 300
 PAUSE = 0.003
 """Seconds between two requests: the server is not saturated."""
 
-KEPT = 0.9
+KEPT = 0.8
 """Of the ticks; else the machine was too busy to tell anything."""
 
 

@@ -183,6 +183,15 @@ async def test_a_restart_opens_a_new_loop(fresh: bool) -> None:
     assert calls == ["init", "tick", "shutdown", "init", "tick", "shutdown"]
 
 
+async def test_one_node_in_one_run_after_the_other(autojump_clock: MockClock) -> None:
+    node = Recording()
+    scheduler = horus.Scheduler().add(node, rate=1)
+    for _ in range(2):
+        report = await scheduler.run(1.9)
+        assert report.statistics.nodes["recording"].ok == 2, report
+    assert len(set(node.loops)) == 2
+
+
 async def test_an_init_that_fails_leaves_no_loop_open() -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
+import io
 import subprocess
 import sys
 import textwrap
@@ -12,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+from children import line_of
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import AsyncNode, ConfigurationError
 from horus_trio.bridges import AsyncioNode
+from horus_trio.profiling import Profiler
 
 ROOT = Path(horus.__file__).parents[1]
 
@@ -54,15 +61,17 @@ async def idle(node: AsyncioNode) -> None:
 # Imports
 
 
-def test_nothing_is_imported_before_a_node_of_asyncio_code_is_made() -> None:
+@pytest.mark.slow
+def test_nothing_is_imported_before_a_loop_is_needed() -> None:
     program = """
         import sys
         import horus_trio
         print([n for n in ("horus_trio.bridges", "trio_asyncio") if n in sys.modules])
         from horus_trio.bridges import AsyncioNode
         async def tick(node): pass
+        scheduler = horus_trio.Scheduler().add(AsyncioNode("n", tick=tick))
         print("trio_asyncio" in sys.modules)
-        AsyncioNode("n", tick=tick)
+        scheduler.run(0.05)
         print("trio_asyncio" in sys.modules)
     """
     assert python(program).split("\n") == ["[]", "False", "True"]
@@ -70,15 +79,26 @@ def test_nothing_is_imported_before_a_node_of_asyncio_code_is_made() -> None:
 
 def test_a_missing_package_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trio_asyncio", None)
-    monkeypatch.delitem(sys.modules, "horus_trio.bridges.asyncio.opening", raising=False)
-    monkeypatch.delattr("horus_trio.bridges.asyncio.opening", raising=False)
     with pytest.raises(ConfigurationError, match=r"pip install 'horus-trio\[asyncio\]'"):
         horus.run(AsyncioNode("n", tick=idle), duration=0.1)
+
+
+async def test_a_package_that_cannot_be_imported_is_the_nodes_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(name: str) -> None:
+        raise AttributeError("module 'asyncio' has no attribute 'AbstractChildWatcher'")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    async with horus.open_executor() as executor:
+        with pytest.raises(ConfigurationError, match="older than this Python"):
+            await executor.spawn_node(AsyncioNode("n", tick=idle))
 
 
 # The other asyncio of the process
 
 
+@pytest.mark.slow
 def test_later_loops_of_the_process_are_asyncios_own() -> None:
     program = (
         A_NODE
@@ -106,6 +126,7 @@ thread.join()
     assert python(program).split("\n") == [f"{stock} {stock} {stock}", stock] * 2
 
 
+@pytest.mark.slow
 def test_whoever_has_imported_trio_asyncio_keeps_what_it_makes_of_asyncio() -> None:
     program = (
         "import trio_asyncio\n"
@@ -120,6 +141,7 @@ loop.close()
     assert python(program) == "trio_asyncio._sync"
 
 
+@pytest.mark.slow
 def test_in_an_asyncio_program_it_runs_in_the_background() -> None:
     program = (
         A_NODE
@@ -143,7 +165,8 @@ asyncio.run(main())
     assert python(program) == "asyncio.unix_events"
 
 
-def test_in_a_guest_run_it_is_refused_with_the_way_out() -> None:
+@pytest.mark.slow
+def test_in_a_guest_run_of_somebody_elses_it_is_refused_with_the_way_out() -> None:
     program = (
         A_NODE
         + """
@@ -169,6 +192,7 @@ asyncio.run(main())
     )
     said = python(program)
     assert "node 'Ticks-1' is an AsyncioNode, and this Trio run is in the thread of an" in said
+    assert "run_in_asyncio() of horus_trio.bridges" in said
     assert "with horus_trio.background(nodes) as scheduler" in said
 
 
@@ -257,6 +281,31 @@ def test_a_node_that_blocks_the_loop_is_named_with_its_code() -> None:
     assert (stall.node, stall.what) == ("blocks", "its asyncio code")
     assert "blocking_code" in stall.where
     assert "await asyncio.to_thread" in stall.advice
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+async def test_a_tick_that_hangs_is_named_with_its_line(
+    mock_clock: MockClock, profiled: bool
+) -> None:
+    async def device() -> None:
+        await asyncio.Event().wait()  # here it hangs
+
+    async def tick(node: AsyncioNode) -> None:
+        await device()
+
+    said = io.StringIO()
+    scheduler = horus.Scheduler().add(AsyncioNode("hanging", tick=tick, rate=10))
+    with Profiler(scheduler) if profiled else contextlib.nullcontext():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(scheduler.run)
+            mock_clock.jump(1)
+            await wait_all_tasks_blocked()
+            scheduler.dump(said)
+            scheduler.stop()
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
+    where = f"{Path(__file__).name}:{line_of(Path(__file__), 'here it hangs')} in device"
+    assert where in said.getvalue()
 
 
 # Many, and ends

@@ -13,7 +13,7 @@ import trio
 import horus_trio as horus
 from horus_trio import AsyncNode, NodeState, Overflow, Sub, TickStatus
 from horus_trio.bridges import AsyncioNode
-from horus_trio.bridges.asyncio.topics import receive
+from horus_trio.bridges.asyncio import receive
 from horus_trio.helpers import RateLimiter
 from horus_trio.testing import cancel_everywhere, check_node, open_harness
 

@@ -21,6 +21,7 @@ import trio.lowlevel
 import horus_trio as horus
 from horus_trio import AsyncNode, Node, RunFailed, Scheduler
 from horus_trio.bridges import run_in_asyncio
+from horus_trio.bridges.asyncio.host import Host
 from horus_trio.errors import AlreadyRunning, ConfigurationError, NotRunning, UnknownNode
 
 
@@ -291,7 +292,9 @@ def test_a_program_that_ends_stops_a_robot_in_the_background() -> None:
         await ticking(scheduler)
         return robot
 
+    before = signal.getsignal(signal.SIGINT)
     robot = asyncio.run(main())
+    assert signal.getsignal(signal.SIGINT) is before
     assert robot.cancelled()
     assert node.lines == ["init", "tick", "shutdown"]
 
@@ -561,3 +564,97 @@ def test_nothing_is_left_behind() -> None:
         signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ] == before
     assert sys.get_asyncgen_hooks() == hooks
+
+
+# Signals, in this process; what they do to whole programs is in test_run_in_asyncio_signals.py
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_signal_ends_asyncio_run_as_ctrl_c_does(signum: signal.Signals, inside: bool) -> None:
+    node = Logbook()
+
+    async def tick(other: Node) -> None:
+        if inside and other.current_tick is not None and other.current_tick.seq == 3:
+            signal.raise_signal(signum)
+
+    async def main() -> None:
+        scheduler = Scheduler(100).add(node).add(Node("other", tick=tick))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(run_in_asyncio(scheduler.run))
+            await ticking(scheduler)
+            if not inside:
+                signal.raise_signal(signum)
+            await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert node.lines == ["init", "tick", "shutdown"]
+
+
+@pytest.mark.parametrize(
+    ("signum", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_that_nobody_handles_is_raised_when_the_robot_has_stopped(
+    signum: signal.Signals, error: type[BaseException]
+) -> None:
+    node = Logbook()
+    scheduler = Scheduler(100, signals=False).add(node)
+    before = signal.getsignal(signum)
+
+    async def tick(other: Node) -> None:
+        if other.current_tick is not None and other.current_tick.seq == 3:
+            signal.raise_signal(signum)
+
+    scheduler.add(Node("other", tick=tick))
+    loop = asyncio.new_event_loop()
+    try:
+        with pytest.raises(error) as caught:
+            loop.run_until_complete(run_in_asyncio(scheduler.run))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    if error is SystemExit:
+        assert caught.value.args == (128 + signum,)
+    assert node.lines == ["init", "tick", "shutdown"]
+    assert signal.getsignal(signum) == before
+
+
+def test_an_ended_run_hands_on_what_its_handler_still_gets() -> None:
+    got: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: got.append(signum))
+
+    async def find() -> Any:
+        return signal.getsignal(signal.SIGTERM)
+
+    try:
+        found = asyncio.run(run_in_asyncio(find))
+        signal.signal(signal.SIGTERM, found)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert got == 2 * [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_off_the_main_thread_signals_are_left_alone() -> None:
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    during: list[object] = []
+
+    async def look() -> None:
+        during.extend(signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM))
+
+    thread = threading.Thread(target=lambda: asyncio.run(run_in_asyncio(look)))
+    thread.start()
+    thread.join()
+    assert during == before
+
+
+def test_a_closed_loop_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    host = Host(loop)
+    for _ in range(3):
+        host.call_soon_threadsafe(lambda: None)
+    (record,) = caplog.records
+    assert "was closed while Trio ran in it" in record.message

@@ -8,6 +8,7 @@ runs, so that code of nodes, and asyncio loops of nodes, behave as in a plain Tr
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ import outcome
 import trio
 
 from ...errors import AlreadyRunning, ConfigurationError, NotRunning, add_remedy
+from ...scheduler import Scheduler
 from ...scheduler.signals import passes_on
 from .host import Host
 from .signals import HostSignals
@@ -60,10 +62,9 @@ async def run_in_asyncio(
     if not callable(async_fn):
         _refuse_object(async_fn)
     loop = _host_loop()
-    host = Host(loop)
+    host = Host(loop, functools.partial(_make_safe, async_fn))
     scope = trio.CancelScope()
     ended: asyncio.Future[outcome.Outcome[T | None]] = loop.create_future()
-    cancelled: asyncio.CancelledError | None = None
 
     async def main() -> T | None:
         passes_on.set(True)
@@ -83,12 +84,7 @@ async def run_in_asyncio(
         except OSError as error:  # Trio itself needs descriptors
             add_remedy(error)
             raise
-        while not ended.done():
-            try:
-                await asyncio.wait([ended])
-            except asyncio.CancelledError as error:
-                cancelled = cancelled or error
-                scope.cancel()
+        cancelled = await _outlast(ended, scope.cancel)
     value = ended.result().unwrap()
     if cancelled is not None:
         try:
@@ -97,6 +93,27 @@ async def run_in_asyncio(
             del cancelled  # its traceback holds this frame
     signals.exit_if_due()
     return cast(T, value)
+
+
+async def _outlast(
+    ended: asyncio.Future[Any], cancel: Callable[[], None]
+) -> asyncio.CancelledError | None:
+    """Wait for the end, and do not leave before; returns the first cancellation of this task."""
+    cancelled: asyncio.CancelledError | None = None
+    while not ended.done():
+        try:
+            await asyncio.wait([ended])
+        except asyncio.CancelledError as error:  # noqa: ASYNC103 - the caller raises it at the end
+            cancelled = cancelled or error
+            cancel()
+    return cancelled
+
+
+def _make_safe(async_fn: Callable[..., object]) -> None:
+    """What a lost loop can no longer stop."""
+    scheduler = getattr(async_fn, "__self__", None)
+    if isinstance(scheduler, Scheduler):
+        scheduler.emergency_stop("its asyncio loop was closed")
 
 
 async def _call(async_fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

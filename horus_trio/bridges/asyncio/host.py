@@ -14,13 +14,20 @@ _log = logging.getLogger("horus_trio.bridges")
 class Host:
     """Calls Trio back in an asyncio loop, and hides that loop meanwhile.
 
+    Arguments:
+        loop: The asyncio loop.
+        on_lost: Called once, in a thread of Trio's, if the loop is closed before Trio has ended.
+
     Attributes:
         loop: The asyncio loop.
         is_outside: Whether none of Trio's code runs now.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], object] = lambda: None
+    ) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
+        self._on_lost = on_lost
         self.is_outside: bool = True
         self._is_lost = False
 
@@ -53,3 +60,4 @@ class Host:
                 "for ever, and no node is shut down; await run_in_asyncio(…) to its end, as "
                 "asyncio.run does, before the loop is closed"
             )
+            self._on_lost()

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
+import importlib
+import importlib.util
 import logging
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,10 +24,13 @@ from ...errors import ConfigurationError, NodeError, NotRunning
 from ...logs import OffLoopLogger
 from ...messages import Fence, current_fence
 from ...node import Seat
+from ...timer import is_real_time
 from .unheard import Unheard
 from .watched import Job, Watched
 
-__all__ = ["NodeLoop", "import_opening"]
+__all__ = ["NodeLoop"]
+
+_OPENING = f"{__package__}.opening"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -42,6 +49,7 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
 
     def __init__(self, name: str, seat: Seat) -> None:
         _refuse_guest_run(name)
+        _require_trio_asyncio(name)
         self._name = name
         self._seat = seat
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,8 +71,18 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
 
     # For the node
 
-    async def run(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
+    async def run(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        fence: Fence | None = None,
+    ) -> Any:
         """Run asyncio code to its end; Trio code. A checkpoint.
+
+        Arguments:
+            function: An async function of asyncio's.
+            args: For it.
+            fence: What it runs under; None: what the calling task runs under.
 
         Raises:
             NodeError: The loop has ended, or the code was not asyncio code after all.
@@ -74,10 +92,14 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
         if loop is None or enter_context is None:
             raise self._ended()
         enter_context(loop)  # of this Trio task, which the asyncio task inherits
+        context: contextvars.Context | None = None
+        if fence is not None:
+            context = contextvars.copy_context()
+            context.run(current_fence.set, fence)
         job = Job(_call(function, args))
         self._jobs[job] = None
         try:
-            return await job.wait(loop, self._name)
+            return await job.wait(loop, self._name, context)
         finally:
             self._jobs.pop(job, None)
 
@@ -86,20 +108,21 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
 
         What a tick begins is fenced off with the tick, when that is cut off.
         """
-        token = current_fence.set(self._fence)
-        try:
-            return await self.run_hook(function, ())
-        finally:
-            current_fence.reset(token)
+        return await self.run_hook(function, (), self._fence)
 
-    async def run_hook(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Any:
+    async def run_hook(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        fence: Fence | None = None,
+    ) -> Any:
         """`run` for a hook: when it ends, the tasks that failed before it have had their time."""
         unheard = self._unheard
         if unheard is None:
             raise self._ended()
         number = unheard.tick_begins()
         try:
-            return await self.run(function, args)
+            return await self.run(function, args, fence)
         finally:
             unheard.tick_ends(number)
 
@@ -135,7 +158,7 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[None, None]:
-        opening = import_opening()
+        opening = await _import_opening()
         self._is_closing = False
         self._errors = []
         self._fence = Fence(self._name)
@@ -170,7 +193,8 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
         if self._unheard is not None:
             self._unheard.close()
         self._loop = None
-        stubborn = self._left_over()
+        # Of a loop that has ended by itself nothing will come any more.
+        stubborn = self._left_over() if loop.is_running() else [*asyncio.all_tasks(loop)]
         for task in stubborn:
             asyncio._unregister_task(task)  # who closes the loop will not wait for it
         if stubborn:
@@ -178,7 +202,8 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
             self._errors.append(
                 NodeError(
                     f"asyncio tasks {names} of node {self._name!r} went on although they were "
-                    "cancelled, and were left behind; let CancelledError through"
+                    "cancelled, or their loop had ended, and were left behind; let "
+                    "CancelledError through"
                 )
             )
 
@@ -259,31 +284,37 @@ def _flat(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-def import_opening() -> Any:
-    """What opens loops: it imports trio-asyncio, so only what needs it does so.
-
-    Raises:
-        ConfigurationError: trio-asyncio cannot be imported.
-    """
-    try:
-        from . import opening
-    except (ImportError, AttributeError) as error:  # of a Python too new for it
+def _require_trio_asyncio(name: str) -> None:
+    if importlib.util.find_spec("trio_asyncio") is None:
         raise ConfigurationError(
-            f"an AsyncioNode needs trio-asyncio, which cannot be imported ({error}); install it "
-            "with: pip install 'horus-trio[asyncio]'"
+            f"node {name!r} is an AsyncioNode and needs trio-asyncio, which is not installed: "
+            "pip install 'horus-trio[asyncio]'"
+        )
+
+
+async def _import_opening() -> Any:
+    """What opens loops. It imports trio-asyncio, and only a node that needs it does so."""
+    try:
+        if _OPENING in sys.modules or not is_real_time(trio.lowlevel.current_clock()):
+            return importlib.import_module(_OPENING)
+        # It takes a while, and other nodes may be ticking.
+        return await trio.to_thread.run_sync(importlib.import_module, _OPENING)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"trio-asyncio cannot be imported here ({error}): it may be older than this Python; "
+            "update it, or use the Python that it is made for"
         ) from error
-    return opening
 
 
 def _refuse_guest_run(name: str) -> None:
-    """asyncio knows one running loop a thread, and in a guest run that is the host's."""
+    """asyncio knows one running loop a thread: a guest's host, unless it hides as for us."""
     # Not asyncio's own: trio-asyncio replaces that.
     from _asyncio import _get_running_loop
 
     if _get_running_loop() is not None:
         raise ConfigurationError(
             f"node {name!r} is an AsyncioNode, and this Trio run is in the thread of an asyncio "
-            "loop (as its guest), where no other asyncio loop can run: start the run by `await "
-            "run_in_asyncio(…)` of horus_trio.bridges, or have the robot in a thread of its own, "
-            "`with horus_trio.background(nodes) as scheduler: …`"
+            "loop (as its guest), where no other asyncio loop can run: let run_in_asyncio() of "
+            "horus_trio.bridges run the scheduler, or have the robot in a thread of its own, `with "
+            "horus_trio.background(nodes) as scheduler: …`"
         )

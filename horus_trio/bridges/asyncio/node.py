@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Self, TypeVar, TypeVarTuple
-
-import sniffio
+from typing import Any, TypeVar, TypeVarTuple
 
 from ...errors import NodeError
 from ...node import AsyncNode, Seat
-from .loop import NodeLoop, import_opening
+from .loop import NodeLoop
 from .topics import receive, send
 
 __all__ = ["AsyncioNode"]
@@ -41,18 +39,8 @@ class AsyncioNode(AsyncNode):
     Methods of nodes that are awaited (`recv_async`, `send_async`, `messages`) are awaited in
     asyncio code as they are; what is Trio's is awaited through `run_trio`.
 
-    Needs the extra ``asyncio``. A Trio run that is an asyncio program's guest has to be one of
-    `run_in_asyncio`, which hides the program's loop from it.
+    Needs the extra ``asyncio``, and a Trio run that is not a guest of an asyncio loop.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Import trio-asyncio here: that takes long, and the loop is not to wait for it in a run.
-
-        Raises:
-            ConfigurationError: It cannot be imported.
-        """
-        import_opening()
-        return super().__new__(cls)
 
     def start_soon(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         """Start asyncio code as a background task of this node; as `Node.start_soon` otherwise."""
@@ -125,4 +113,6 @@ class AsyncioNode(AsyncNode):
 
 
 def _is_in_asyncio() -> bool:
+    import sniffio  # it comes with trio-asyncio, which runs by now
+
     return sniffio.current_async_library() == "asyncio"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
+import warnings
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,8 +21,10 @@ from ...helpers.at_work import current_at_work
 
 _is_ours = "trio_asyncio" not in sys.modules
 
-import trio_asyncio  # noqa: E402 - after it is known whether somebody else wanted it
-from trio_asyncio import _loop as inside  # noqa: E402
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # on Python 3.13, of what 3.14 has no more
+    import trio_asyncio
+    from trio_asyncio import _loop as inside
 
 __all__ = ["current_loop", "open_loop"]
 
@@ -29,17 +32,21 @@ if _is_ours:
     faked: Any = inside._FakedPolicy
     faked.policy = inside._original_policy  # that of every thread which has not set another one
 
+
+def _have_no_pipe(loop: object) -> None:
+    """In place of making and closing it."""
+
+
 loop_class: Any = trio_asyncio.TrioEventLoop
 # asyncio wakes its selector by two sockets. These loops have none to be woken, and as many nodes as
 # there may be would be out of descriptors.
-loop_class._make_self_pipe = loop_class._close_self_pipe = lambda self: None
+loop_class._make_self_pipe = loop_class._close_self_pipe = _have_no_pipe
 
 current_loop = trio_asyncio.current_loop
 """The context variable that says which loop the asyncio code of a context runs on."""
 
 THREADS = 32
 """Threads that one loop may have at once in ``asyncio.to_thread``; as many as asyncio's own."""
-
 
 THREADS_GRACE = 0.2
 """Seconds for which the closing of a loop waits for those that are still out."""

@@ -8,6 +8,7 @@ nobody handles Ctrl-C either, the guest is stopped first.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class HostSignals:
         self._is_over = True
         for signum, earlier in self._earlier.items():
             if signal.getsignal(signum) == self._handle:
-                signal.signal(signum, earlier)
+                signal.signal(signum, signal.default_int_handler if _is_dead(earlier) else earlier)
 
     def exit_if_due(self) -> None:
         """Once the run is over: end the program by the signal that nobody has handled."""
@@ -73,3 +74,12 @@ class HostSignals:
                 return
         self._unhandled = self._unhandled or signum
         self._host.loop.call_soon_threadsafe(self._stop)
+
+
+def _is_dead(handler: object) -> bool:
+    """Whether it is that of an `asyncio.run` whose main task has ended before the guest.
+
+    It puts back Python's own, which it replaces, only if it finds itself in its place.
+    """
+    main_task = getattr(handler, "keywords", {}).get("main_task")
+    return isinstance(main_task, asyncio.Task) and main_task.done()

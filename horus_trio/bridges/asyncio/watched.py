@@ -8,6 +8,7 @@ the same step, before anything comes of it. A task that fails says so here, too.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, NoReturn
@@ -117,17 +118,26 @@ class Job(Watched):
         self._raise_cancel: trio.lowlevel.RaiseCancelT | None = None
         self._again: asyncio.TimerHandle | None = None
 
-    async def wait(self, loop: asyncio.AbstractEventLoop, name: str) -> Any:
+    async def wait(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        context: contextvars.Context | None = None,
+    ) -> Any:
         """Run it on a loop, and wait for its end; Trio code. A checkpoint.
 
         Cancelled, it has the asyncio code cancelled, and again as long as that goes on.
         """
         self._waiter = trio.lowlevel.current_task()
-        self._task = asyncio.Task(self, loop=loop, name=name)
+        coroutine = self._coroutine  # who asks where the node stands finds it here
+        self._task = asyncio.Task(self, loop=loop, name=name, context=context)
         # It is looked after here. Each loop that closes looks at the tasks of all, and of very many
         # nodes that would take seconds.
         asyncio._unregister_task(self._task)
-        return await trio.lowlevel.wait_task_rescheduled(self._abort)
+        try:
+            return await trio.lowlevel.wait_task_rescheduled(self._abort)
+        finally:
+            del coroutine
 
     def lose(self, error: BaseException) -> None:
         """Its loop has ended: nothing will come of it."""
@@ -140,9 +150,12 @@ class Job(Watched):
 
     def _cancel(self) -> None:
         task = self._task
-        if task is not None and not task.done():
+        if task is None or task.done():
+            return
+        loop = task.get_loop()
+        if not loop.is_closed():
             task.cancel()
-            self._again = task.get_loop().call_later(CANCEL_AGAIN, self._cancel)
+            self._again = loop.call_later(CANCEL_AGAIN, self._cancel)
 
     def _step(self, advance: Callable[[Any], Any], value: Any) -> Any:
         try:
