@@ -6,6 +6,9 @@ there. An attribute may be any of these, or a function that returns one.
 
 While it runs a table is drawn on a terminal, elsewhere a line a second; `horus-trio top` and its
 like can look into it from another terminal. Ctrl-C stops it gracefully, a second one at once.
+
+A program written for HORUS is run as it is, with this engine behind `import horus`, by
+`horus-trio run --as-horus FILE.py [ARGUMENT …]`.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ EXAMPLES = """\
   horus-trio run robot.py --set 'imu.failure_policy=Restart(max_restarts=2)'
   horus-trio run robot.py --set scheduler.tick_rate=50 --json > report.json
   horus-trio run robot.py --duration 30 --profile --profile-trace trace.json
+  horus-trio run --as-horus app.py --speed 2
 """
 
 
@@ -31,8 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from .overrides import parse_override
 
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
-        "target", metavar="TARGET", help="FILE.py or MODULE, or one of them with :ATTRIBUTE"
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        help="FILE.py or MODULE, or one of them with :ATTRIBUTE",
+    )
+    parser.add_argument(
+        "--as-horus",
+        nargs=argparse.REMAINDER,
+        metavar="PROGRAM",
+        help="run a program written for HORUS; what follows is the program and its arguments",
     )
     parser.add_argument(
         "--duration",
@@ -80,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the robot; returns the exit code."""
+    if options.as_horus is not None:
+        from .as_horus import run_as_horus
+
+        return run_as_horus(options)
+    if options.target is None:
+        options.wrong_usage("the following arguments are required: TARGET")
     from .session import Session
 
     return Session(options).run()
