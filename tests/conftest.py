@@ -11,9 +11,11 @@ time shows.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -29,12 +31,27 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("real machines pause")
 
 
+SHARED_MEMORY = Path("/dev/shm")
+
+
 def pytest_configure() -> None:
-    """Have children die by Ctrl-C and hang-ups as on a terminal: a shell's job ignores them."""
+    """Have children die by Ctrl-C and hang-ups as on a terminal: a shell's job ignores them.
+
+    And have what tests here do with HORUS's own package done in a place of its own.
+    """
+    os.environ.setdefault("HORUS_NAMESPACE", f"horus_trio_tests_{os.getpid()}")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_unconfigure() -> None:
+    """Remove that place."""
+    name = f"horus_trio_tests_{os.getpid()}"
+    if os.environ.get("HORUS_NAMESPACE") == name:
+        del os.environ["HORUS_NAMESPACE"]
+        shutil.rmtree(SHARED_MEMORY / f"horus_{name}", ignore_errors=True)
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from typing import NamedTuple
 import pytest
 
 import horus_trio
+import horus_trio.bridges.asyncio
+import horus_trio.bridges.horus_process
 import horus_trio.drivers
 import horus_trio.drivers.framing
 import horus_trio.helpers
@@ -39,6 +41,9 @@ pytestmark = pytest.mark.usefixtures("untraced_children")
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 PROGRAMS = sorted((DOCS / "guide" / "programs").glob("*.py"))
+
+AS_HORUS = sorted((DOCS / "guide" / "programs" / "as_horus").glob("*.py"))
+"""Programs for HORUS, which run on the engine unchanged."""
 
 UNITS = sorted((DOCS / "guide" / "programs").glob("*.service"))
 
@@ -79,8 +84,9 @@ def id_of(path: Path) -> str:
 
 
 def output_of(program: Path, folder: Path) -> str:
+    as_horus = ("-m", "horus_trio.cli", "run", "--as-horus") if program in AS_HORUS else ()
     finished = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
+        [sys.executable, "-W", "error", *as_horus, str(program)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -104,7 +110,7 @@ def test_every_block_is_one_that_is_tested(page: Path) -> None:
         where = f"{page.name}:{block.line}"
         if block.included is not None:
             file = (page.parent / block.included).resolve()
-            checked = file in (*PROGRAMS, *UNITS) or file.parent == ROOT / "examples"
+            checked = file in (*PROGRAMS, *AS_HORUS, *UNITS) or file.parent == ROOT / "examples"
             assert checked or file.suffix == ".txt", where
             assert file.is_file(), where
         elif block.kind == "text":
@@ -119,7 +125,7 @@ def test_every_block_is_one_that_is_tested(page: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS, ids=id_of)
+@pytest.mark.parametrize("program", [*PROGRAMS, *AS_HORUS], ids=id_of)
 def test_a_program_prints_what_its_page_says(program: Path, tmp_path: Path) -> None:
     said = [
         after.text if after.kind == "text" else None
@@ -201,6 +207,8 @@ def test_every_command_is_one() -> None:
         ("testing", horus_trio.testing),
         ("drivers-framing", horus_trio.drivers.framing),
         ("helpers", horus_trio.helpers),
+        ("asyncio", horus_trio.bridges.asyncio),
+        ("horus-bridge", horus_trio.bridges.horus_process),
     ],
 )
 def test_the_reference_has_every_public_name(page: str, module: ModuleType) -> None:

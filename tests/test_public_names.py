@@ -7,6 +7,8 @@ import inspect
 import pytest
 
 import horus_trio
+import horus_trio.bridges.asyncio
+import horus_trio.bridges.horus_process
 import horus_trio.drivers
 import horus_trio.helpers
 import horus_trio.profiling
@@ -16,6 +18,8 @@ EXPORTS = {
     f"{module.__name__}.{name}": getattr(module, name)
     for module in (
         horus_trio,
+        horus_trio.bridges.asyncio,
+        horus_trio.bridges.horus_process,
         horus_trio.drivers,
         horus_trio.helpers,
         horus_trio.profiling,

@@ -2,9 +2,12 @@
 
 ``_rival_horus.py CASE [NUMBER …]`` prints one JSON object as its last line. Its topics are files in
 shared memory, and its async tier is a pool of threads; it opens no network socket.
+
+It is an ordinary program of HORUS's, so ``_as_horus.py`` runs it on this engine's facade, too.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -51,6 +54,41 @@ class Fleet:
         return {"ticks": sum(self.ticks.values()), "cpu": cpu, **held}
 
 
+def on_time(rate: float, seconds: float, *, is_async: bool) -> dict[str, Any]:
+    """One node alone: its ticks, and by how many ms the intervals between them are off."""
+    begun: list[float] = []
+
+    def tick(_: Any) -> None:
+        begun.append(time.perf_counter())
+
+    async def async_tick(_: Any) -> None:
+        begun.append(time.perf_counter())
+
+    node = horus.Node("alone", tick=async_tick if is_async else tick, rate=rate)
+    horus.run(node, duration=seconds)
+    off = sorted(abs(b - a - 1 / rate) * 1e3 for a, b in itertools.pairwise(begun))
+    return {"ticks": len(begun), "p50": off[len(off) // 2], "p99": off[int(len(off) * 0.99)]}
+
+
+def until_told(awaiting: float) -> dict[str, Any]:
+    """Say "running" when a node has begun to await; which nodes were shut down at the end."""
+    shut: list[str] = []
+
+    async def wait(_: Any) -> None:
+        print("running", flush=True)
+        await asyncio.sleep(awaiting)
+
+    async def tick(_: Any) -> None:
+        pass
+
+    nodes = [
+        horus.Node(name, tick=function, rate=10, shutdown=lambda node: shut.append(node.name))
+        for name, function in (("awaits", wait), ("beside", tick))
+    ]
+    horus.run(*nodes, duration=2 * awaiting)
+    return {"shut": sorted(shut)}
+
+
 def main(case: str, *numbers: float) -> dict[str, Any]:
     """What to print."""
     fleet = Fleet()
@@ -68,6 +106,11 @@ def main(case: str, *numbers: float) -> dict[str, Any]:
         for number in range(int(numbers[0])):
             fleet.add(f"w{number}", 10, 1.0)
         return fleet.run(3)
+    if case in ("async on time", "sync on time"):  # at how many Hz, for how long
+        rate, seconds = numbers
+        return on_time(rate, seconds, is_async=case == "async on time")
+    if case == "until told":  # awaiting how long
+        return until_told(numbers[0])
     if case == "dict round trip":  # how many; µs of CPU each
         topic = horus.Topic(f"bench.{os.getpid()}")
         message = {"x": 1.0, "y": 2.0, "name": "imu"}

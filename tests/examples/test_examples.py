@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,10 @@ SKETCHES = [path for path in EXAMPLES if path.name.startswith("horus_")]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: str(path.stem))
-def test_it_runs(example: Path, tmp_path: Path) -> None:
+def test_it_runs(example: Path, tmp_path: Path, require: Callable[[str, bool, str], None]) -> None:
+    if example.stem == "horus_bridge":
+        present = importlib.util.find_spec("horus") is not None
+        require("horus-robotics", present, "pip install 'horus-trio[horus]', on Linux on x86-64")
     finished = subprocess.run(
         [sys.executable, "-W", "error", str(example)],
         cwd=tmp_path,
