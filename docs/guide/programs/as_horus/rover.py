@@ -1,4 +1,4 @@
-"""A program as HORUS's users write it: a sensor, a controller, and a node that waits for a network."""
+"""As HORUS's users write it: a sensor, a controller, and a node that waits for a network."""
 
 import asyncio
 
