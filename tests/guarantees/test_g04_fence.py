@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import AsyncResult, Hub, Link, NodeState, Overflow, TickAbandoned, TickStatus
@@ -158,6 +158,7 @@ async def test_what_an_abandoned_tick_tries_later_is_refused(
         # The node's next tick is another one, and free to send.
         await until(lambda: state_of(scheduler) is NodeState.RUNNING)
         node.way = lambda node, w: node.send("motor", "fresh")
+        await wait_all_tasks_blocked()  # its task has heard that the thread is back
         mock_clock.jump(100)
         await until(lambda: world.heard.depth == 1)
         assert world.heard.receive_nowait() == "fresh"
