@@ -32,6 +32,7 @@ def check(folder: Path) -> tuple[int, str]:
     return finished.returncode, finished.stdout
 
 
+@pytest.mark.slow
 def test_every_picture_is_as_it_would_be_drawn_now() -> None:
     assert check(FOLDER) == (0, "")
 

@@ -254,6 +254,7 @@ def containers(value: Any) -> Iterator[int]:
             yield from containers(inner)
 
 
+@pytest.mark.slow
 @given(PLAIN)
 def test_plain_data_arrives_as_it_is_and_shares_nothing(value: Any) -> None:
     sent = data.plain(value)

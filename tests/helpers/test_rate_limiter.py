@@ -168,6 +168,7 @@ RATES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     rate=RATES,
     burst=st.integers(1, 20) | st.none(),
@@ -214,6 +215,7 @@ def test_it_never_admits_more_than_the_limit_and_says_when_it_will(
     trio.run(main, clock=clock)
 
 
+@pytest.mark.slow
 @given(
     rate=st.sampled_from([1.0, 3.0, 10.0]),
     burst=st.integers(1, 4),

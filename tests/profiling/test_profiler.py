@@ -466,6 +466,7 @@ def test_a_thread_that_waits_and_one_that_computes() -> None:
     assert any("mostly waits for I/O" in hint for hint in waiting.hints)
 
 
+@pytest.mark.slow
 def test_a_full_pool_is_seen_from_both_sides() -> None:
     class Slow(horus.Node):
         def tick(self) -> None:
@@ -487,6 +488,7 @@ def test_a_full_pool_is_seen_from_both_sides() -> None:
     assert scheduler.settings.limiter.borrowed_tokens == 0
 
 
+@pytest.mark.slow
 def test_a_thread_that_is_left_behind() -> None:
     released = threading.Event()
 

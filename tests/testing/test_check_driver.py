@@ -32,6 +32,7 @@ def empty_hoard() -> Iterator[None]:
         os.close(HOARD.pop())
 
 
+@pytest.mark.slow
 async def test_the_reference_passes_all_rules() -> None:
     lines: list[str] = []
     report = await check_driver(Reference, open_socket_peer, progress=lines.append, **SMALL)
@@ -148,6 +149,7 @@ async def open_fake_peer() -> AsyncIterator[FakePeer]:
     yield FakePeer()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("messages", [(b"one", b"two"), (1, None, "three")])
 async def test_a_fake_driver_passes(messages: tuple[Any, ...]) -> None:
     def make(peer: FakePeer) -> FakeDriver[Any]:

@@ -183,6 +183,7 @@ def function(node: horus.Node) -> None:
     node.send("out", node.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "options"),
     [
@@ -202,10 +203,12 @@ async def test_a_correct_node_passes(make: Callable[[], horus.Node], options: An
     await check_node(make, **options)
 
 
+@pytest.mark.slow
 async def test_a_node_with_its_own_thread_passes(tmp_path: Path) -> None:
     await check_node(lambda: Database(tmp_path / "log.db"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", [None, trio.testing.MockClock, "autojump"])
 def test_it_works_whatever_the_clock(clock: Any) -> None:
     async def main() -> None:
@@ -700,6 +703,7 @@ SMALL: dict[str, Any] = {"stream_bytes": 50_000, "cycles": 50}
 """Rules for heavy use, in little time."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [0, 1, 10])
 async def test_a_correct_driver_passes(capacity: int) -> None:
     await check_driver(Driver, lambda: open_peer(capacity), **SMALL)
@@ -711,10 +715,12 @@ async def test_a_correct_driver_passes_on_virtual_time(
     await check_driver(Driver, open_peer, messages=[1, None, "three"], **SMALL)
 
 
+@pytest.mark.slow
 async def test_a_driver_with_a_descriptor_passes(tmp_path: Path) -> None:
     await check_driver(StreamDriver, lambda: open_stream_peer(tmp_path / "line"), **SMALL)
 
 
+@pytest.mark.slow
 async def test_a_driver_that_is_made_by_async_code_passes() -> None:
     async def make(peer: Peer) -> Driver:
         await trio.lowlevel.checkpoint()

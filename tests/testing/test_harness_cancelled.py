@@ -38,6 +38,7 @@ class Count:
         return Counted("counted", rate=10)
 
 
+@pytest.mark.slow
 async def test_open_use_and_leave() -> None:
     async def use(count: Count) -> int:
         async with open_harness(count.node(), seed=1) as h:

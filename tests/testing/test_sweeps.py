@@ -592,6 +592,7 @@ async def test_on_virtual_time(row: Row, autojump_clock: trio.testing.MockClock)
     await sweep(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [row for row in ROWS if row.time is REAL], ids=str)
 async def test_in_real_time(row: Row) -> None:
     await sweep(row)
