@@ -16,7 +16,14 @@ import trio
 import horus_trio
 from horus_trio import AlreadyRunning, ConfigurationError, RunFailed
 from horus_trio.bridges import horus
-from horus_trio.bridges.horus import HorusNotFoundError, Node, OutOfScope, Refused, Scheduler
+from horus_trio.bridges.horus import (
+    HorusNotFoundError,
+    Node,
+    OutOfScope,
+    Refused,
+    Scheduler,
+    SchedulerConfig,
+)
 
 log: list[Any] = []
 
@@ -653,3 +660,17 @@ def test_no_warning_is_left_to_others() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         horus.run(node(), duration=0.02)
+
+
+def test_a_configuration_stands_for_its_arguments() -> None:
+    config = SchedulerConfig.with_watchdog().rate(50.0)
+    config.watchdog_timeout_ms = 250
+    scheduler = Scheduler(config, name="rover")
+    assert (scheduler.engine.settings.tick_rate, scheduler.scheduler_name()) == (50.0, "rover")
+    scheduler.add(Node("slow", tick=lambda node: time.sleep(0.5), rate=10))
+    assert scheduler.engine._member("slow").options.tick_timeout == 0.25
+    assert scheduler.degradations() == []
+    config.recording_enabled = True
+    assert "recording" in Scheduler(config=config).degradations()[0]
+    with pytest.raises(TypeError, match="expected a SchedulerConfig"):
+        Scheduler(50.0)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ Programs written for HORUS run unchanged: `install` puts these names at ``horus`
 """
 
 from .clock import budget_remaining, dt, elapsed, ms, now, rng_float, tick, timestamp_ns, us
+from .config import SchedulerConfig
 from .declarations import Pub, Sub
 from .enums import Miss, NodeState
 from .errors import HorusNotFoundError, HorusTimeoutError, HorusTransformError, OutOfScope
@@ -107,6 +108,7 @@ __all__ = [
     "ResourceUsage",
     "SafetyStatus",
     "Scheduler",
+    "SchedulerConfig",
     "ServoCommand",
     "Sub",
     "Temperature",

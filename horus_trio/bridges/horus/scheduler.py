@@ -16,6 +16,7 @@ from ...errors import AlreadyRunning, RunFailed
 from ...policies import Fatal
 from ...scheduler import Scheduler as EngineScheduler
 from .adapters import adapter_for
+from .config import SchedulerConfig
 from .console import shown_logs
 from .errors import HorusNotFoundError
 from .node import Node
@@ -48,6 +49,7 @@ class Scheduler(Recordings):
     """Runs HORUS nodes on this engine; every call blocks, or returns at once.
 
     Arguments:
+        config: Stands for the arguments that it has values of, in place of them; or None.
         tick_rate: Hz by which `current_tick` counts; nodes have rates of their own.
         deterministic: Run one tick at a time in a fixed order, with virtual clock functions.
         watchdog_ms: Milliseconds after which a tick is given up, where its node says nothing else;
@@ -65,6 +67,7 @@ class Scheduler(Recordings):
 
     def __init__(
         self,
+        config: SchedulerConfig | None = None,
         *,
         tick_rate: float = 1000.0,
         rt: bool = False,
@@ -79,6 +82,13 @@ class Scheduler(Recordings):
         telemetry: str | None = None,
         net: bool = False,
     ) -> None:
+        if config is not None:
+            if not isinstance(config, SchedulerConfig):
+                raise TypeError(f"Scheduler({config!r}): expected a SchedulerConfig, or None")
+            tick_rate, watchdog_ms = config.tick_rate, config.watchdog_timeout_ms
+            rt = config.memory_locking or config.rt_scheduling_class
+            blackbox_mb, recording = config.black_box_size_mb, config.recording_enabled
+            cores, telemetry = config.cpu_cores, config.telemetry_endpoint
         self.engine: EngineScheduler = EngineScheduler(
             tick_rate=tick_rate,
             name="Scheduler" if name is None else name,
