@@ -119,6 +119,7 @@ def test_overflow_rules(overflow: Overflow, kept: list[int], took: list[int]) ->
     assert counts(subscription) == (5, len(kept), 5 - len(kept), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [1, 3])
 @pytest.mark.parametrize("overflow", Overflow)
 @hypothesis.given(

@@ -95,6 +95,7 @@ def path() -> Iterator[Path]:
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @given(line=LINES)
 @settings(max_examples=500)
 def test_a_line_is_a_request_or_refused(line: bytes) -> None:
@@ -112,6 +113,7 @@ def still_answers(path: Path) -> None:
         assert json.loads(client.recv(1000))["ok"]["pid"] == os.getpid()
 
 
+@pytest.mark.slow
 @given(lines=st.lists(LINES, max_size=5), half=st.booleans(), reads=st.booleans())
 @settings(max_examples=150)
 def test_whatever_is_sent_is_answered_or_hung_up_on(

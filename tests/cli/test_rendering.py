@@ -92,6 +92,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(message=ANYTHING, times=st.integers(1, 1000))
 def test_everything_is_json_of_bounded_size(message: object, times: int) -> None:
     text = json.dumps(rendered([message] * times), allow_nan=False)

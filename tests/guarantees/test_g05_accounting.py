@@ -205,6 +205,7 @@ robots = st.integers(1, 4).flatmap(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(robot=robots)
 @hypothesis.settings(max_examples=250, deadline=None)
 def test_the_law_holds_in_every_snapshot_of_generated_robots(robot: Robot) -> None:
@@ -355,6 +356,7 @@ threaded = st.integers(1, 3).flatmap(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(robot=threaded)
 @hypothesis.settings(max_examples=40, deadline=None)
 def test_the_law_holds_when_threads_hang_and_return(robot: Threaded) -> None:

@@ -141,6 +141,7 @@ schedules = st.lists(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(
     nodes=schedules,
     ending=st.sampled_from(["duration", "stop", "cancel", "remove"]),

@@ -212,6 +212,7 @@ def test_the_intensity_of_restarts(rule: Rule, kind: Kind) -> None:
 # Any history
 
 
+@pytest.mark.slow
 @given(policy=policies, script=scripts, kind=kinds, critical=st.booleans(), seed=st.integers(0, 99))
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_history_is_that_of_the_model(

@@ -112,6 +112,7 @@ operations = st.tuples(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(
     operations=st.lists(operations, min_size=4, max_size=40),
     blocking=st.booleans(),
@@ -247,6 +248,7 @@ threaded_operations = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nervous")
 @hypothesis.given(
     plays=st.lists(threaded_operations, min_size=2, max_size=4),
@@ -404,6 +406,7 @@ link_steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(steps=link_steps, capacity=st.integers(1, 3))
 @hypothesis.settings(max_examples=400, deadline=None)
 async def test_a_link_loses_nothing_whoever_is_cancelled_or_abandoned_when(

@@ -58,6 +58,7 @@ class Log:
 # Rates
 
 
+@pytest.mark.slow
 async def test_releases_are_on_an_absolute_grid(autojump_clock: MockClock) -> None:
     scheduler = Scheduler()
     log = Log(scheduler)
@@ -202,6 +203,7 @@ async def test_now_and_dt_are_of_trios_clock(autojump_clock: MockClock) -> None:
     assert [dt for _, dt in seen][1:] == [0.5, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration", [0, 0.125, 1.0, 3600.0])
 async def test_duration(duration: float, autojump_clock: MockClock) -> None:
     scheduler = Scheduler(4.0)

@@ -160,6 +160,7 @@ async def test_a_fake_driver_passes(messages: tuple[Any, ...]) -> None:
     assert [left.rule for left in report.not_tried] == ["one byte at a time"]
 
 
+@pytest.mark.slow
 async def test_a_fake_driver_passes_on_virtual_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

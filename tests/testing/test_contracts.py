@@ -709,6 +709,7 @@ async def test_a_correct_driver_passes(capacity: int) -> None:
     await check_driver(Driver, lambda: open_peer(capacity), **SMALL)
 
 
+@pytest.mark.slow
 async def test_a_correct_driver_passes_on_virtual_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
