@@ -162,7 +162,7 @@ class Job(Watched):
             return super()._step(advance, value)
         except StopIteration as end:
             result: outcome.Outcome[Any] = outcome.Value(end.value)
-        except asyncio.CancelledError as error:
+        except asyncio.CancelledError as error:  # noqa: ASYNC103 - as the next one
             result = self._cancelled(error)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             result = outcome.Error(error)

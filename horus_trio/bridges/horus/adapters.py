@@ -25,8 +25,9 @@ class ThreadNode(EngineNode):
     def __init__(self, record: Record) -> None:
         super().__init__(record.node.name, enter_safe_state=safe_state_of(record))
         self._record = record
-        # `Record.tick` itself, not a method around it: it is called for every tick.
-        self.tick = record.tick  # type: ignore[method-assign]
+
+    def tick(self) -> Any:
+        return self._record.tick()
 
     def init(self) -> None:
         self._record.info._logger = self.log
@@ -49,10 +50,9 @@ class EventNode(ThreadNode):
 
     def __init__(self, record: Record, topic: str) -> None:
         super().__init__(record)
-        self.tick = self._tick_on  # type: ignore[method-assign]
         self._topic = topic
 
-    def _tick_on(self) -> Any:
+    def tick(self) -> Any:
         self.recv(self._topic)
         if self.has_msg(self._topic):
             runner = None if self._seat is None else self._seat.engine

@@ -93,7 +93,7 @@ class Record:
         self.is_ready: bool = False
         self.init_error: Exception | None = None
         self._dice: tuple[int, random.Random] = (-1, random.Random())
-        self.call_tick = self._with_info(node.tick)
+        self.call_tick: Callable[[], Any] = self._with_info(node.tick)
         self.set_rate(node.rate)
 
     def set_rate(self, rate: float) -> None:

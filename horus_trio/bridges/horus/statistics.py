@@ -9,7 +9,7 @@ from .record import Record
 
 __all__ = ["CAPABILITIES", "node_statistics", "safety_statistics"]
 
-CAPABILITIES = {
+CAPABILITIES: dict[str, bool | int] = {
     "preempt_rt": False,
     "rt_priority_available": False,
     "max_rt_priority": 0,
