@@ -29,12 +29,17 @@ def test_each_program_runs_on_its_own_package(on_both: OnBoth) -> None:
              horus.Miss.STOP], state=[s.value for s in NodeState])
         from horus._horus import (NodeInfo, Priority, SchedulerConfig, get_timestamp_ns,
             time_budget_remaining, time_dt, time_elapsed, time_now, time_rng_float, time_tick)
+        show(attributes=dir(horus.Node()))
         show(outside=[dt(), elapsed(), tick(), str(budget_remaining()), time_dt(), time_tick()])
     """)
     assert both.original["file"] is not None
     assert both.facade["file"] is None
     both.agree("name", "version", "inner", "missing", "units", "miss", "state", "outside")
     assert both.original.code == both.facade.code == 0
+    # Its other names are free for those who derive from it.
+    more = set(both.facade["attributes"]) - set(both.original["attributes"])
+    more -= {"_peek_buffer"}  # HORUS makes that later
+    assert {name for name in more if not name.startswith(("_horus_", "__"))} == set()
 
 
 def test_construction(on_both: OnBoth) -> None:
@@ -69,10 +74,12 @@ def test_construction(on_both: OnBoth) -> None:
         def add(**options):
             return horus.Scheduler().add(horus.Node(**{"name": "x", "tick": f, **options}))
         def kind(error):
-            return [k.__name__ for k in (RuntimeError, TypeError) if isinstance(error, k)]
+            kinds = (RuntimeError, TypeError, ValueError)
+            return [k.__name__ for k in kinds if isinstance(error, k)]
         refusals = {}
         for bad in ({"on_miss": "nope"}, {"on_miss": "STOP"}, {"failure_policy": "nope"},
             {"budget": 0}, {"budget": -1}, {"deadline": 0}, {"watchdog": 0}, {"name": 5},
+            {"budget": 1.01}, {"budget": 300}, {"deadline": 5.01}, {"deadline": 900},
             {"compute": True, "budget": 0.1}, {"tick": a, "deadline": 0.1}, {"on": 5}):
             try:
                 add(**bad)
@@ -80,7 +87,8 @@ def test_construction(on_both: OnBoth) -> None:
                 refusals[str(list(bad.items())[0])[:20]] = kind(error)
         show(refusals=refusals, not_a_node=raised(horus.Scheduler().add, 5))
         show(fine=[type(add(**good)).__name__ for good in ({"tick": None}, {"rate": 5000},
-            {"on_miss": horus.Miss.STOP}, {"priority": 99}, {"on": "q", "rate": 30})])
+            {"on_miss": horus.Miss.STOP}, {"priority": 99}, {"on": "q", "rate": 30},
+            {"budget": 1.0}, {"deadline": 5.0})])
     """)
     both.agree()
 

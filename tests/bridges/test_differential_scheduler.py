@@ -332,6 +332,105 @@ def test_async_nodes(on_both: OnBoth) -> None:
         both.close(key, 12)  # HORUS falls behind where there is not much to compute with
 
 
+def test_where_they_differ_on_purpose(on_both: OnBoth) -> None:
+    both = on_both("""
+        import horus
+        log = []
+        def boom(node):
+            log.append(["boom", node.name])
+            raise ValueError("boom")
+        def node(name="a", **options):
+            hooks = {what: (lambda what: lambda n: log.append([what, n.name,
+                     threading.current_thread() is threading.main_thread()]))(what)
+                     for what in ("init", "tick", "shutdown")}
+            return horus.Node(**{"name": name, "rate": 50, **hooks, **options})
+        def scheduler(*nodes, **options):
+            log.clear()
+            made = horus.Scheduler(**options)
+            for node in nodes:
+                made.add(node)
+            return made
+        def names(what):
+            return [entry[1] for entry in log if entry[0] == what]
+        show(fatal=outcome(scheduler(node(tick=boom, failure_policy="fatal")).run, 1),
+             never_ready=outcome(scheduler(node(init=boom)).run, 0.05))
+        again = scheduler(node())
+        again.run(0.05)
+        log.clear()
+        again.run(0.1)
+        show(again=[names("init"), len(names("tick")) > 0, names("shutdown")])
+        once = scheduler(node(), node("b"))
+        once.tick_once()
+        show(once=names("tick"))
+        once.stop()
+        show(once_over=names("shutdown"))
+        scheduler(node("b", order=2), node("a", order=1)).run(0.05)
+        show(order=[names("init"), names("shutdown")],
+             in_main=[any(e[2] for e in log if e[0] == what) for what in ("init", "tick")])
+        twice = scheduler(node())
+        show(twice=outcome(twice.add, node())[:4], status=len(twice.status()) > 20,
+             budget=outcome(twice.set_tick_budget, "nope", 5),
+             rate=outcome(twice.set_node_rate, "nope", 5), remove=outcome(twice.remove_node, "a"))
+        known = []
+        def look(n):
+            known.append([str(getattr(n.info.state, "value", n.info.state)), n.info.failed_ticks()])
+            if n.info.tick_count() == 0:
+                raise ValueError("once")
+        def note(n):
+            known.append([str(getattr(n.info.state, "value", n.info.state)), n.info.failed_ticks()])
+        scheduler(node(tick=look, init=note, shutdown=note)).run(0.2)
+        show(known=[known[0], known[2], known[-1]])
+        class Sub(horus.Node):
+            def init(self, info=None):
+                pass
+            def tick(self, info=None):
+                log.append(["tick", self.name])
+                self.request_stop()
+        import warnings
+        warnings.simplefilter("ignore")
+        scheduler(Sub(name="sub", rate=50)).run(0.4)
+        show(stopped=len(log) < 4)
+        rolls = []
+        for _ in range(2):
+            scheduler(node(tick=lambda n: rolls.append(horus.rng_float()))).run(0.07)
+        show(repeats=len(set(rolls)) < len(rolls))
+        slow = scheduler(node(tick=lambda n: time.sleep(0.012), rate=100))
+        slow.run(0.5)
+        show(slowed=slow.safety_stats()["degrade_activations"] > 0)
+        first = []
+        async def at_once(n):
+            first.append(n)
+        scheduler(node(tick=at_once, init=None, shutdown=None, rate=2)).run(0.3)
+        show(first=len(first))
+        def yields(n):
+            yield 1
+        show(yields=outcome(scheduler(node(tick=yields, failure_policy="fatal")).run, 0.1))
+    """)
+    assert {key: (both.original[key], both.facade[key]) for key in both.original.seen} == {
+        "fatal": ("None", "RunFailed"),
+        "never_ready": ("None", "RunFailed"),
+        "again": ([[], False, ["a"]], [["a"], True, ["a"]]),
+        "once": ([], ["a", "b"]),
+        "once_over": ([], ["b", "a"]),
+        "order": ([["b", "a"], ["b", "a"]], [["a", "b"], ["b", "a"]]),
+        "in_main": ([True, False], [False, False]),
+        "twice": ("<hor", "Conf"),
+        "status": (True, False),
+        "budget": ("RuntimeError", "HorusNotFoundError"),
+        "rate": ("None", "HorusNotFoundError"),
+        "remove": ("NotImplementedError", "True"),
+        "known": (
+            [["uninitialized", 0], ["running", 0], ["running", 0]],
+            [["initializing", 0], ["running", 1], ["stopping", 1]],
+        ),
+        "stopped": (False, True),
+        "repeats": (True, False),
+        "slowed": (True, False),
+        "first": (0, 1),
+        "yields": ("None", "RunFailed"),
+    }
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_signals(
     tmp_path: Path,

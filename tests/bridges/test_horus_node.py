@@ -9,7 +9,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -60,8 +60,8 @@ def test_all_kinds_of_coroutine_functions(function: Callable[..., Any]) -> None:
     assert isinstance(node.tick_fn, AsyncCallback)
     assert "AsyncCallback" in repr(node.tick_fn)
     node.tick()
-    node._close_runner()
-    node._close_runner()
+    node._horus_close_runner()
+    node._horus_close_runner()
 
 
 def test_a_plain_function_that_returns_a_coroutine() -> None:
@@ -69,6 +69,23 @@ def test_a_plain_function_that_returns_a_coroutine() -> None:
     with pytest.raises(RunFailed) as caught:
         horus.run(node, duration=1)
     assert "tick of node 'n' returned a coroutine; make it" in str(caught.value.exceptions[0])
+
+
+async def yields_later(node: Node) -> AsyncIterator[int]:
+    yield 1
+
+
+def yields(node: Node) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("what", ["init", "tick", "shutdown"])
+@pytest.mark.parametrize("function", [yields, yields_later])
+def test_a_callback_with_yield(what: str, function: Callable[..., Any]) -> None:
+    hooks: dict[str, Any] = {what: function}
+    node = Node("n", **hooks)
+    with pytest.raises(TypeError, match=f"{what} of node 'n' returned a generator.*`yield`"):
+        getattr(node, what)()
 
 
 def test_an_async_callback_by_hand_on_a_loop() -> None:
@@ -172,8 +189,8 @@ def test_what_is_sent_becomes_what_the_topic_carries() -> None:
     node = Node("n", pubs={"typed": horus.CmdVel}, subs=[horus.Sub("typed", horus.CmdVel), "bare"])
     assert node.send("typed", {"linear": 1.0, "angular": 2.0})
     assert node.recv("typed") == horus.CmdVel(1.0, 2.0)
-    for wrong in (5, {"nope": 1}):
-        with pytest.raises(TypeError):
+    for wrong, why in ((5, "'int' object"), ({"linear": 1}, "'dict' object .*'angular'")):
+        with pytest.raises(TypeError, match=rf"^{why}"):
             node.send("typed", wrong)
     node.send("bare", horus.CmdVel(3.0, 4.0))
     assert node.recv("bare")["linear"] == 3.0
@@ -201,6 +218,48 @@ def test_a_tick_by_hand_tells_and_raises() -> None:
     assert seen == [(info, "boom")]
     assert node.info is None
     Node().tick(info)
+
+
+def test_a_subclass_logs_and_stops_in_its_own_hooks(caplog: pytest.LogCaptureFixture) -> None:
+    class Camera(Node):
+        frames = 0
+
+        def init(self, info: Any = None) -> None:
+            self.log_info("open")
+
+        def tick(self, info: Any = None) -> None:
+            self.frames += 1
+            if self.frames == 3:
+                self.request_stop()
+
+        def shutdown(self, info: Any = None) -> None:
+            self.log_info("closed")
+
+    camera = Camera("camera", rate=100)
+    with caplog.at_level("INFO"):
+        horus.run(camera, duration=20)
+    assert camera.frames == 3
+    of_node = [r.getMessage() for r in caplog.records if r.name == "horus_trio.node.camera"]
+    assert [text for text in of_node if text in {"open", "closed"}] == ["open", "closed"]
+
+
+def test_attributes_of_a_subclass_are_its_own() -> None:
+    names = ["sent", "received", "record", "runner", "tell", "converted", "has_budget", "loop"]
+
+    class Mine(Node):
+        def __init__(self) -> None:
+            super().__init__("mine", rate=50)
+            for name in names:
+                setattr(self, name, name)
+                setattr(self, f"_{name}", name)
+
+        def tick(self, info: Any = None) -> None:
+            self.send("mine", {"n": 1})
+            assert self.recv("mine") == {"n": 1}
+
+    scheduler = Scheduler().add(Mine())
+    scheduler.run(0.05)
+    assert scheduler.get_node_stats("mine")["successful_ticks"] > 0
 
 
 def test_logs_outside_callbacks_are_warned_about() -> None:
@@ -257,6 +316,28 @@ def test_tasks_run_between_ticks() -> None:
 
 
 @pytest.mark.usefixtures("needs_asyncio")
+def test_async_nodes_share_a_thread_and_have_loops_of_their_own() -> None:
+    seen: dict[str, set[tuple[int, int]]] = {"a": set(), "b": set()}
+
+    async def look(node: Node) -> None:
+        seen[node.name].add((threading.get_ident(), id(asyncio.get_running_loop())))
+
+    nodes = [Node(name, look, 50, init=look, shutdown=look) for name in seen]
+    horus.run(*nodes, duration=0.1)
+    ((one, first),), ((other, second),) = seen.values()
+    assert one == other
+    assert first != second
+
+
+@pytest.mark.usefixtures("needs_asyncio")
+def test_an_async_node_ticks_at_once() -> None:
+    seldom = Node("a", coroutine, rate=0.1)
+    scheduler = Scheduler().add(seldom)
+    scheduler.run(0.05)
+    assert scheduler.get_node_stats("a")["total_ticks"] == 1
+
+
+@pytest.mark.usefixtures("needs_asyncio")
 def test_on_error_is_told_what_an_async_tick_raised() -> None:
     told: list[Any] = []
 
@@ -267,7 +348,7 @@ def test_on_error_is_told_what_an_async_tick_raised() -> None:
     with pytest.raises(RunFailed) as caught:
         horus.run(node, duration=5)
     assert told == [(node, caught.value.exceptions[0])]
-    assert node._record is None
+    assert node._horus_record is None
 
 
 @pytest.mark.usefixtures("needs_asyncio")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def test_values_are_copies_of_what_json_can_say() -> None:
     assert params["v"] == {"a": [1, 2]}
     with pytest.raises(TypeError, match=r"expected what JSON can say.*got bytes"):
         params["v"] = b"x"
+    for number in (2**70, math.inf):
+        params["n"] = number
+        assert params["n"] == number
     assert params["v"] == {"a": [1, 2]}
 
 
@@ -88,7 +92,7 @@ def test_they_are_saved_and_read_back(path: str | None, home: Path) -> None:
     for name, value in VALUES.items():
         params[name] = value
     params.save()
-    assert [f.name for f in (home / (path or FILE)).parent.iterdir()] == [Path(path or FILE).name]
+    assert [file for file in home.rglob("*") if file.is_file()] == [home / (path or FILE)]
     again = Params(path)
     assert {name: again[name] for name in again} == {**DEFAULTS, **VALUES}
 
@@ -162,12 +166,26 @@ def test_they_are_for_any_thread() -> None:
         ("7", "got int"),
         ("a: [1\n", "line 1, column 4: a: \\[1"),
         ("a: 1\nb\n", "line 2, column 1: b"),
+        ("a: !!binary aGVsbG8=", "got bytes"),
+        (f"a: {'[' * 150}{']' * 150}", "nested more than 100 deep"),
+        ("a: &x [*x]", "contains itself"),
+        ("[" * 20_000, "recursion"),
     ],
 )
 def test_a_file_that_is_none_is_refused(content: str, why: str, home: Path) -> None:
     (home / "bad.yaml").write_text(content)
     with pytest.raises(ConfigurationError, match=f"bad.yaml: .*{why}"):
         Params("bad.yaml")
+
+
+def test_files_need_pyyaml(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    params = Params()  # without a file
+    with pytest.raises(ConfigurationError, match=r"pip install 'horus-trio\[as-horus\]'"):
+        params.save()
+    (home / "own.yaml").write_text("a: 1")
+    with pytest.raises(ConfigurationError, match="need PyYAML"):
+        Params("own.yaml")
 
 
 def test_a_directory_is_no_file() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging.handlers
 import threading
 import time
 import warnings
@@ -24,6 +25,7 @@ from horus_trio.bridges.horus import (
     Scheduler,
     SchedulerConfig,
 )
+from horus_trio.policies import EndRun, Rebuild, Restart
 
 log: list[Any] = []
 
@@ -74,6 +76,28 @@ def test_a_fatal_failure_raises() -> None:
     assert hooks() == [("init", "a"), ("shutdown", "a")]
 
 
+def test_a_fatal_failure_raises_from_tick_for() -> None:
+    with pytest.raises(RunFailed) as caught:
+        Scheduler().add(node(tick=boom, failure_policy="fatal")).tick_for(5)
+    assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+def test_five_restarts_in_a_minute() -> None:
+    policy = horus.translation._POLICIES["restart"]
+    assert isinstance(policy, Restart)
+    assert (policy.max_restarts, policy.within) == (5, 60.0)
+    state, now = policy.start(), 0.0
+    for _ in range(50):  # seldom enough, that is for ever
+        state, decision = policy.failed(state, now, 0.5)
+        assert isinstance(decision, Rebuild)
+        now += 12.1
+    decisions = []
+    for _ in range(6):  # and these are too many
+        state, decision = policy.failed(state, now, 0.5)
+        decisions.append(type(decision))
+    assert EndRun in decisions
+
+
 def test_used_up_restarts_are_fatal(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = horus.translation.RestartOrStop(max_restarts=2, backoff=0.01)
     monkeypatch.setitem(horus.translation._POLICIES, "restart", quick)
@@ -91,6 +115,19 @@ def test_a_node_that_is_never_initialised_raises_at_the_end() -> None:
     assert isinstance(caught.value.exceptions[0], ValueError)
     assert ("tick", "b") in hooks()
     assert ("shutdown", "a") not in hooks()
+
+
+def test_a_node_that_is_initialised_at_last_is_no_failure() -> None:
+    attempts: list[int] = []
+
+    def init(node: Node) -> None:
+        attempts.append(len(attempts))
+        if len(attempts) < 3:
+            raise OSError("no camera yet")
+
+    horus.run(node(init=init, failure_policy="restart"), duration=0.6)
+    assert attempts == [0, 1, 2]
+    assert ("tick", "a") in hooks()
 
 
 def test_an_exit_in_init_is_a_failure() -> None:
@@ -180,6 +217,27 @@ def test_the_watchdog_gives_ticks_up() -> None:
     assert ("tick", "seldom") in hooks()
 
 
+def test_a_tick_that_is_given_up_has_failed() -> None:
+    freed = threading.Event()
+    threading.Timer(0.3, freed.set).start()
+    hung = node(tick=lambda node: freed.wait(), watchdog=0.05, failure_policy="fatal")
+    with pytest.raises(RunFailed) as caught:
+        horus.run(hung, duration=5)
+    assert isinstance(caught.value.exceptions[0], horus_trio.TickTimedOut)
+
+
+def test_who_says_nothing_is_given_up_after_half_a_minute() -> None:
+    limits: list[float | None] = []
+
+    def look(node: Node) -> None:
+        run: Any = scheduler.engine._run_state
+        limits.append(run.executor.runners["a"]._worker.tick_limit)
+
+    scheduler = Scheduler().add(node(tick=look))
+    scheduler.run(0.02)
+    assert set(limits) == {30.0}
+
+
 def test_nothing_is_published_after_the_run() -> None:
     done, ended = threading.Event(), threading.Event()
     refused: list[horus_trio.TickAbandoned] = []
@@ -215,6 +273,8 @@ def test_while_it_runs() -> None:
             time.sleep(0.005)
         seen["stats"] = scheduler.get_node_stats("a")
         seen["removed"] = [scheduler.remove_node("late"), scheduler.remove_node("late")]
+        while ("shutdown", "late") not in hooks():
+            time.sleep(0.005)
         seen["current"] = scheduler.current_tick()
         with pytest.raises(AlreadyRunning):
             scheduler.tick_once()
@@ -236,7 +296,6 @@ def test_while_it_runs() -> None:
     assert seen["stats"]["rate_hz"] == 50.0
     assert seen["removed"] == [True, False]
     assert seen["current"] > 0
-    assert ("shutdown", "late") in hooks()
 
 
 def test_statistics_count() -> None:
@@ -321,20 +380,27 @@ def test_critical_nodes_and_budgets() -> None:
     assert scheduler._records["arm"].budget == pytest.approx(1e-4)
 
 
-def test_misses_do_not_slow_a_node_down() -> None:
-    scheduler = Scheduler().add(node(tick=lambda node: time.sleep(0.012), rate=100))
+@pytest.mark.parametrize("on_miss", [None, "warn", "skip"])
+def test_misses_do_not_slow_a_node_down(on_miss: str | None) -> None:
+    scheduler = Scheduler().add(node(tick=lambda node: time.sleep(0.012), on_miss=on_miss))
     scheduler.run(0.3)
     safety = scheduler.safety_stats()
     assert safety is not None
     assert safety["degrade_activations"] == 0
-    assert safety["deadline_misses"] == scheduler.get_node_stats("a")["total_ticks"]
+    ticks = scheduler.get_node_stats("a")["total_ticks"]
+    assert safety["deadline_misses"] == ticks
+    statistics = scheduler.engine.statistics().nodes["a"]
+    assert statistics.rate == 100
+    assert ticks + statistics.missed == statistics.ticks_released == 30
 
 
 # By hand
 
 
-def test_steps() -> None:
-    scheduler = Scheduler().add(node("b", order=2)).add(node("a", order=1))
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_steps(deterministic: bool) -> None:
+    scheduler = Scheduler(deterministic=deterministic)
+    scheduler.add(node("b", order=2)).add(node("a", order=1))
     scheduler.tick_once()
     scheduler.tick_once(["b"])
     assert hooks() == [
@@ -446,6 +512,14 @@ def test_values_that_make_no_sense(call: Callable[[Scheduler], object]) -> None:
     with pytest.raises(Refused) as caught:
         call(Scheduler().add(node()))
     assert isinstance(caught.value, RuntimeError)
+
+
+@pytest.mark.parametrize(("what", "most", "more"), [("budget", 1.0, 300), ("deadline", 5.0, 900)])
+def test_microseconds_that_are_taken_for_seconds(what: str, most: float, more: float) -> None:
+    scheduler = Scheduler().add(node("a", **{what: most}))
+    with pytest.raises(ValueError, match=rf"{what}={more} is unusually large.*{more} \* us"):
+        scheduler.add(node("b", **{what: more}))
+    assert not scheduler.has_node("b")
 
 
 def test_values_of_wrong_types() -> None:
@@ -585,6 +659,12 @@ def test_logs_are_shown_unless_logging_is_set_up(
     horus.run(Node("cam", init=say), duration=0)
     assert "[DEBUG] [cam] hidden" in capfd.readouterr().err
     assert logging.getLogger("horus_trio").handlers == []
+    own = logging.handlers.BufferingHandler(capacity=100)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [own])
+    horus.run(Node("cam", init=say), duration=0)
+    assert capfd.readouterr().err == ""
+    of_node = [record for record in own.buffer if record.name == "horus_trio.node.cam"]
+    assert "an error" in [record.getMessage() for record in of_node]
 
 
 def test_who_stops_it_is_in_the_report() -> None:

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -219,6 +219,7 @@ Pair = collections.namedtuple("Pair", "a b")  # noqa: PYI024 - as users write it
         (collections.deque([1]), [1]),
         (range(3), [0, 1, 2]),
         (memoryview(b"ab"), [97, 98]),
+        ({"z": 1, "a": 2}, {"z": 1, "a": 2}),
         ({"z": 1, "a": {"k": (1,)}}, {"z": 1, "a": {"k": [1]}}),
         (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
         (types.MappingProxyType({"a": {1}}), {"a": [1]}),
@@ -308,6 +309,45 @@ def test_what_an_untyped_topic_refuses(sent: Any, why: str, call: str, name: str
     assert topic.recv() is None
 
 
+def nested(depth: int, around: Callable[[Any], Any]) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = around(value)
+    return value
+
+
+def in_itself(container: Any) -> Any:
+    container.update(a=container) if isinstance(container, dict) else container.append(container)
+    return container
+
+
+@pytest.mark.parametrize(
+    "around", [lambda v: {"a": v}, lambda v: [v], lambda v: (v,), lambda v: Arm(v)]
+)
+def test_how_deep_a_message_may_be(around: Callable[[Any], Any], name: str) -> None:
+    topic = Topic(name)
+    topic.send(nested(data.LEVELS, around))
+    found = topic.recv()
+    for _ in range(data.LEVELS):
+        (found, *_) = found.values() if isinstance(found, dict) else found  # type: ignore[misc]
+    assert found == 1
+    for deep in (nested(data.LEVELS + 1, around), nested(20_000, around)):
+        with pytest.raises(MessageTypeError, match="nested more than 100 deep") as caught:
+            topic.send(deep)
+        assert len(caught.traceback) < 6
+    assert topic.recv() is None
+    while isinstance(deep, Arm):  # the interpreter itself would go too deep to free it
+        deep = deep.joints
+
+
+@pytest.mark.parametrize(
+    "sent", [in_itself({}), in_itself([]), in_itself(collections.deque()), [in_itself({})]], ids=str
+)
+def test_a_message_does_not_contain_itself(sent: Any, name: str) -> None:
+    with pytest.raises(MessageTypeError, match="got something that contains itself"):
+        Topic(name).send(sent)
+
+
 @pytest.mark.parametrize("sent", [None, {"linear": 1, "angular": 2}, Twist(), CmdVel, 1])
 @pytest.mark.parametrize("call", ["send", "try_send", "send_blocking"])
 def test_a_typed_topic_refuses_all_but_its_type(sent: Any, call: str, name: str) -> None:
@@ -364,6 +404,18 @@ def test_try_send_refuses_rather_than_lose(kind: str, name: str) -> None:
     assert numbers(kind, drained(reader)) == [1, 4]
     assert writer.dropped_count() == 0
     assert writer.stats()["send_failures"] == 2
+
+
+def test_the_slowest_reader_decides_whether_there_is_room(kind: str, name: str) -> None:
+    writer, fast, slow = make(kind, name, 3, capacity=2)
+    for number in range(2):
+        assert writer.try_send(sample(kind, number)) is True
+        assert numbers(kind, drained(fast)) == [number]
+    assert writer.try_send(sample(kind, 2)) is False
+    with pytest.raises(HorusTimeoutError):
+        writer.send_blocking(sample(kind, 2), 0)
+    assert numbers(kind, drained(slow)) == [0, 1]
+    assert writer.try_send(sample(kind, 2)) is True
 
 
 def test_the_newest_can_be_read_without_taking_it(kind: str, name: str) -> None:

@@ -567,12 +567,15 @@ def test_a_tick_that_waits_for_a_thread_at_the_stop_is_settled() -> None:
     release = threading.Event()
     scheduler = Scheduler(limiter=trio.CapacityLimiter(1), signals=False)
 
+    hung = threading.Event()
+
     def hangs(node: horus.Node) -> None:
+        hung.set()
         release.wait(8)
 
     async def stops(node: horus.Node) -> None:
         pool = scheduler.statistics().pool
-        if pool is not None and pool.waiting:
+        if hung.is_set() and pool is not None and pool.waiting:
             node.request_stop("one waits")
 
     for name in ("first", "second"):

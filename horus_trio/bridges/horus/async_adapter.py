@@ -33,7 +33,6 @@ class LoopNode(AsyncioNode):
         record, node = self._record, self._record.node
         record.info._logger = self.log
         with record.initialising():
-            node.info = record.info
             await self._call("init", node.init_fn)
 
     async def tick_async(self) -> None:
@@ -46,7 +45,7 @@ class LoopNode(AsyncioNode):
             try:
                 await self._call("tick", node.tick_fn)
             except Exception as error:
-                node._tell(error)
+                node._horus_tell(error)
                 raise
             finally:
                 node.info = before

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeAlias
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "refuse_coroutine",
     "require_plain",
 ]
+
+_NOT_RUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 ByHand: TypeAlias = Callable[[Coroutine[Any, Any, object]], object]
 """Runs a coroutine to its end on the asyncio loop of a node."""
@@ -91,14 +93,20 @@ def require_plain(
 
 
 def refuse_coroutine(node: str, what: str, value: object) -> None:
-    """Refuse what a plain callback has returned, if it is a coroutine: nobody would await it.
+    """Refuse what a plain callback has returned, if it has not run yet and nobody would run it.
 
     Raises:
-        TypeError: It is one.
+        TypeError: It is a coroutine, or a generator.
     """
+    if value is None or not isinstance(value, _NOT_RUN):
+        return
     if isinstance(value, CoroutineType):
         value.close()
         raise TypeError(
             f"{what} of node {node!r} returned a coroutine; make it `async def`, or pass the "
             "coroutine function itself"
         )
+    raise TypeError(
+        f"{what} of node {node!r} returned a generator, and nobody would run it: write it without "
+        "`yield`"
+    )

@@ -21,27 +21,41 @@ Data: TypeAlias = bool | int | float | str | list["Data"] | dict[str, "Data"] | 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _KEYS = frozenset({str})
 
+LEVELS = 100
+"""How deep lists and dicts may be in one another."""
+
 
 def plain(value: Any) -> Any:
     """A copy of `value` as plain data.
 
     Raises:
-        MessageTypeError: Something in it is not plain data.
+        MessageTypeError: Something in it is not plain data, or it is nested too deep.
     """
+    try:
+        return _plain(value, LEVELS)
+    except RecursionError:
+        raise _refusal(
+            f"something that contains itself, or is nested more than {LEVELS} deep"
+        ) from None  # it would show every level
+
+
+def _plain(value: Any, levels: int) -> Any:
     cls = type(value)
     if cls in _SCALARS:
         return value
+    if not levels:
+        raise RecursionError
     if cls is dict:
         # As a whole, in C: almost every message is flat.
         if _KEYS.issuperset(map(type, value)):
             if _SCALARS.issuperset(map(type, value.values())):
                 return value.copy()
-            return {key: plain(inner) for key, inner in value.items()}
+            return {key: _plain(inner, levels - 1) for key, inner in value.items()}
     elif cls is list:
         if _SCALARS.issuperset(map(type, value)):
             return value.copy()
-        return [plain(inner) for inner in value]
-    return _converted(value)
+        return [_plain(inner, levels - 1) for inner in value]
+    return _converted(value, levels - 1)
 
 
 def copied(data: Any) -> Any:
@@ -58,7 +72,7 @@ def copied(data: Any) -> Any:
     return messages.copied(data) if isinstance(data, messages.Message) else data
 
 
-def _converted(value: Any) -> Any:
+def _converted(value: Any, levels: int) -> Any:
     """What is not made of the five plain types and lists and dicts of them."""
     if isinstance(value, str):
         return str.__str__(value)  # of a subclass, which may show itself otherwise
@@ -69,13 +83,13 @@ def _converted(value: Any) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise _refusal(f"a key of type {type(key).__name__}; keys are str")
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): _plain(inner, levels) for key, inner in value.items()}
     if isinstance(value, bytes | bytearray):
         raise _refusal(f"{type(value).__name__}; send list(data), or data.hex()")
     if isinstance(value, Sequence | AbstractSet | memoryview):
-        return [plain(inner) for inner in value]
+        return [_plain(inner, levels) for inner in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: _plain(getattr(value, f.name), levels) for f in dataclasses.fields(value)}
     raise _refusal(f"{type(value).__name__}; send a dict of what it holds")
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from ...errors import MessageTypeError
 from .callbacks import (
     AsyncCallback,
     as_callback,
@@ -15,6 +16,7 @@ from .callbacks import (
     require_plain,
 )
 from .declarations import TopicSpec, parse_topics
+from .messages import Message, not_an_instance
 from .node_info import NodeInfo
 from .topic import Topic
 
@@ -95,8 +97,8 @@ class Node:
         self.watchdog: float | None = watchdog
         self._horus_compute = compute
         self._horus_on = on
-        self._runner: asyncio.Runner | None = None  # of callbacks that are called by hand
-        by_hand = self._run_by_hand
+        self._horus_runner: asyncio.Runner | None = None  # of callbacks that are called by hand
+        by_hand = self._horus_run_by_hand
         self.tick_fn: Callable[..., Any] | None = as_callback(self.name, "tick", tick, by_hand)
         self.init_fn: Callable[..., Any] | None = as_callback(self.name, "init", init, by_hand)
         self.shutdown_fn: Callable[..., Any] | None = as_callback(
@@ -122,17 +124,17 @@ class Node:
         self.pub_topics: list[str] = parse_topics(pubs, self._topic_configs)
         self.sub_topics: list[str] = parse_topics(subs, self._topic_configs)
         self.info: NodeInfo | None = None
-        self._record: Record | None = None
+        self._horus_record: Record | None = None
         self._peek_buffer: dict[str, Any] = {}
-        self._sent = 0
-        self._received = 0
+        self._horus_sent = 0
+        self._horus_received = 0
         self._setup_topics()
 
     def __repr__(self) -> str:
         return f"<horus.Node {self.name!r}>"
 
     @property
-    def has_budget(self) -> bool:
+    def _horus_has_budget(self) -> bool:
         """Whether its ticks have a budget even where none is given: those at a rate, in threads."""
         return not (self._horus_async or self._horus_compute or self._horus_on is not None)
 
@@ -171,7 +173,7 @@ class Node:
     def recv(self, topic: str) -> Any:
         """The oldest waiting message, or None."""
         if topic in self._peek_buffer:
-            self._received += 1
+            self._horus_received += 1
             return self._peek_buffer.pop(topic)
         if topic not in self.sub_topics:
             self.sub_topics.append(topic)
@@ -180,7 +182,7 @@ class Node:
             found = self._ensure_topic(topic)
         message = found.recv(self)
         if message is not None:
-            self._received += 1
+            self._horus_received += 1
         return message
 
     def recv_all(self, topic: str) -> list[Any]:
@@ -205,7 +207,7 @@ class Node:
         if found is None:
             found = self._ensure_topic(topic)
         if isinstance(data, dict) and topic in self._topic_configs:
-            data = self._converted(topic, data)
+            data = self._horus_converted(topic, data)
         try:
             sent = found.send(data, self)
         except TypeError:
@@ -213,17 +215,19 @@ class Node:
             if plain is None:
                 raise
             sent = found.send(plain, self)
-        self._sent += 1
+        self._horus_sent += 1
         return sent
 
-    def _converted(self, topic: str, data: dict[str, Any]) -> Any:
+    def _horus_converted(self, topic: str, data: dict[str, Any]) -> Any:
         message_type = self._topic_configs[topic].get("type")
         if message_type is None:
             return data
         try:
             return message_type(**data)
-        except TypeError:
-            return data  # the topic says what is wrong with it
+        except TypeError as error:
+            if not (isinstance(message_type, type) and issubclass(message_type, Message)):
+                return data
+            raise MessageTypeError(f"{not_an_instance(data, message_type)}: {error}") from None
 
     def publishers(self) -> list[str]:
         """The topics it writes."""
@@ -246,12 +250,12 @@ class Node:
             if self.tick_fn is not None:
                 refuse_coroutine(self.name, "tick", self.tick_fn(self))
         except Exception as error:
-            self._tell(error)
+            self._horus_tell(error)
             raise
         finally:
             self.info = before
 
-    def _tell(self, error: Exception) -> None:
+    def _horus_tell(self, error: Exception) -> None:
         """Call ``on_error``; what it raises becomes a note on the error it was told."""
         if self.on_error_fn is None:
             return
@@ -285,20 +289,20 @@ class Node:
         """Called by the scheduler at the end."""
         self._internal_shutdown(info)
 
-    def _run_by_hand(self, coroutine: Coroutine[Any, Any, object]) -> object:
+    def _horus_run_by_hand(self, coroutine: Coroutine[Any, Any, object]) -> object:
         """Run an ``async`` callback that was called as a plain one."""
         import asyncio
 
-        if self._runner is None:
-            self._runner = asyncio.Runner()
+        if self._horus_runner is None:
+            self._horus_runner = asyncio.Runner()
         try:
-            return self._runner.run(coroutine)
+            return self._horus_runner.run(coroutine)
         except BaseException:
             coroutine.close()  # it may not have begun: this is an asyncio loop
             raise
 
-    def _close_runner(self) -> None:
-        runner, self._runner = self._runner, None
+    def _horus_close_runner(self) -> None:
+        runner, self._horus_runner = self._horus_runner, None
         if runner is not None:
             runner.close()
 
@@ -306,29 +310,29 @@ class Node:
 
     def log_info(self, message: str) -> None:
         """Log for the user's information."""
-        info = self._info_or_warn("log_info")
+        info = self._horus_info_or_warn("log_info")
         if info is not None:
             info.log_info(message)
 
     def log_warning(self, message: str) -> None:
         """Log a warning."""
-        info = self._info_or_warn("log_warning")
+        info = self._horus_info_or_warn("log_warning")
         if info is not None:
             info.log_warning(message)
 
     def log_error(self, message: str) -> None:
         """Log an error; it counts as one."""
-        info = self._info_or_warn("log_error")
+        info = self._horus_info_or_warn("log_error")
         if info is not None:
             info.log_error(message)
 
     def log_debug(self, message: str) -> None:
         """Log for whoever looks for a mistake."""
-        info = self._info_or_warn("log_debug")
+        info = self._horus_info_or_warn("log_debug")
         if info is not None:
             info.log_debug(message)
 
-    def _info_or_warn(self, call: str) -> NodeInfo | None:
+    def _horus_info_or_warn(self, call: str) -> NodeInfo | None:
         if self.info is None:
             warnings.warn(
                 f"Node '{self.name}': {call}() called outside scheduler — message dropped. "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigurationError
+from ...errors import ConfigurationError, MessageTypeError
 from . import yaml
 from .data import plain
 from .messages.kinds import text
@@ -139,4 +139,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             f"{path}: expected a table of names and values, got {type(found).__name__}"
         )
-    return {str(key): plain(value) for key, value in found.items()}
+    try:
+        return {str(key): plain(value) for key, value in found.items()}
+    except MessageTypeError as error:
+        raise ConfigurationError(f"{path}: {error}") from error

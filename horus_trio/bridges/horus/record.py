@@ -103,7 +103,7 @@ class Record:
         node = self.node
         if node.budget is not None:
             self.budget = node.budget
-        elif node.has_budget:
+        elif node._horus_has_budget:
             self.budget = BUDGET_SHARE * self.period
 
     def dice(self) -> random.Random:
@@ -154,18 +154,19 @@ class Record:
             AlreadyRunning: Another scheduler has it.
         """
         node, info = self.node, self.info
-        if node._record is not None and node._record is not self:
+        if node._horus_record is not None and node._horus_record is not self:
             self.init_error = AlreadyRunning(
                 f"node {node.name!r} is running in another scheduler; one node, one run at a time"
             )
             raise self.init_error
-        node._record = self
+        node._horus_record = self
         info._enter(NodeState.INITIALIZING)
+        node.info = info  # the hooks of a subclass log and stop by it, too
         try:
             with self.current():
                 yield
         except BaseException as error:
-            node._record = None
+            node._horus_record = None
             info._enter(NodeState.ERROR)
             self.init_error = _as_exception(error)
             raise
@@ -197,7 +198,7 @@ class Record:
                 yield
         finally:
             self.is_ready = False
-            self.node._record = None
+            self.node._horus_record = None
             self.info._enter(NodeState.STOPPED)
 
     @contextlib.contextmanager

@@ -142,6 +142,7 @@ class Scheduler(Recordings):
         Raises:
             TypeError: It is no `Node`, or says something of a wrong type.
             Refused: It says something HORUS refuses, such as an unknown policy.
+            ValueError: A budget or a deadline that can only be meant in microseconds.
             ConfigurationError: A name that is taken, or a value that makes no sense.
         """
         if not isinstance(node, Node):

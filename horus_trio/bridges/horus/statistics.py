@@ -31,8 +31,8 @@ def node_statistics(record: Record) -> dict[str, Any]:
         "errors_count": tally.failed,
         **tally.in_milliseconds(),
         "uptime_seconds": record.info.get_uptime() if tally.total else 0.0,
-        "messages_sent": node._sent,
-        "messages_received": node._received,
+        "messages_sent": node._horus_sent,
+        "messages_received": node._horus_received,
     }
 
 

@@ -109,4 +109,4 @@ class Stepper:
             record.shutdown()
         except Exception as error:  # noqa: BLE001 - the others are shut down all the same
             _log.error("node %r: shutdown failed", record.node.name, exc_info=error)
-        record.node._close_runner()
+        record.node._horus_close_runner()

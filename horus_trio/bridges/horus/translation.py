@@ -31,6 +31,9 @@ DEADLINE_SHARE = 0.95
 """Share of its period after which a node misses its deadline, if none is given."""
 
 
+MOST = {"budget": 1.0, "deadline": 5.0}
+"""Seconds beyond which HORUS takes a number for microseconds."""
+
 INIT_TIMEOUT = 600.0
 """Seconds that ``init`` may take; HORUS waits for ever, and some load models."""
 
@@ -71,6 +74,7 @@ def engine_options(node: Node, watchdog: float | None) -> OptionKeywords:
     Raises:
         Refused: A value that HORUS refuses.
         TypeError: A value of a wrong type.
+        ValueError: A budget or a deadline that can only be meant in microseconds.
     """
     if not isinstance(node.name, str):
         raise TypeError(f"Node(name={node.name!r}): expected a str")
@@ -88,7 +92,9 @@ def engine_options(node: Node, watchdog: float | None) -> OptionKeywords:
         )
     for what in ("budget", "deadline", "watchdog"):
         _check_seconds(what, getattr(node, what))
-    if not node.has_budget and (node.budget is not None or node.deadline is not None):
+    for what, most in MOST.items():
+        _refuse_microseconds(what, getattr(node, what), most)
+    if not node._horus_has_budget and (node.budget is not None or node.deadline is not None):
         raise Refused(
             f"node {node.name!r} has a budget or a deadline, and is async, compute or event-driven "
             "(on=…), where there is none; leave them out, or let it tick at its rate"
@@ -112,7 +118,7 @@ def engine_options(node: Node, watchdog: float | None) -> OptionKeywords:
         options["thread"] = "own"
     if node.deadline is not None:
         options["deadline"] = node.deadline
-    elif node.has_budget:
+    elif node._horus_has_budget:
         options["deadline"] = DEADLINE_SHARE / node.rate
     limit = node.watchdog if node.watchdog is not None else watchdog
     if limit is not None:
@@ -124,6 +130,14 @@ def event_topic(node: Node, name: str) -> str:
     """The topic of ``on=``, under the name it has for the node's own `Topic`."""
     declared = node._topics.get(name)
     return name if declared is None else declared.name
+
+
+def _refuse_microseconds(what: str, value: float | None, most: float) -> None:
+    if value is not None and value > most:
+        raise ValueError(
+            f"{what}={value:g} is unusually large: it is in seconds, {most:g} at most. Did you "
+            f"mean {what}={value:g} * us (or ms)? `from horus import us, ms`"
+        )
 
 
 def _check_seconds(what: str, value: Any) -> None:
