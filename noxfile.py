@@ -12,6 +12,7 @@ nox.needs_version = ">=2025.2"
 nox.options.sessions = ["tests"]
 nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed: it is quicker
 nox.options.error_on_external_run = True
 
 PROJECT = nox.project.load_toml("pyproject.toml")
