@@ -183,6 +183,22 @@ def test_a_loop_that_is_closed_under_it_says_so() -> None:
     assert "await run_in_asyncio(…) to its end" in said
 
 
+def test_a_loop_that_is_closed_before_it_has_called_trio_says_so_too() -> None:
+    program = """
+    import logging
+    logging.basicConfig(format="LOG %(message)s", stream=sys.stdout)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(run_in_asyncio(robot().run))
+    for _ in range(3):  # rounds of the loop: a call of Trio is always due in the next one
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    sys.stdout.flush()
+    os._exit(0)
+    """
+    lines, _ = run(program.replace("import logging", "import logging, os"))
+    assert [line for line in lines if "was closed while Trio ran in it" in line]
+
+
 def test_uvloop_can_be_the_host(require: Callable[[str, bool, str], None]) -> None:
     require("uvloop", importlib.util.find_spec("uvloop") is not None, "pip install uvloop")
     program = """

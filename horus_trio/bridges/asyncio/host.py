@@ -33,16 +33,17 @@ class Host:
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Call it in the loop's next round; in the loop's thread."""
-        self.loop.call_soon(self._enter, function)
+        self.loop.call_soon(_Call(self, function))
 
     def call_soon_threadsafe(self, function: Callable[[], object]) -> None:
         """Call it in the loop's next round; any thread."""
         try:
-            self.loop.call_soon_threadsafe(self._enter, function)
+            self.loop.call_soon_threadsafe(_Call(self, function))
         except RuntimeError:
-            self._lose()
+            self.lose()
 
-    def _enter(self, function: Callable[[], object]) -> None:
+    def enter(self, function: Callable[[], object]) -> None:
+        """Call Trio, which finds no loop of asyncio's running."""
         self.is_outside = False
         asyncio._set_running_loop(None)
         try:
@@ -51,7 +52,7 @@ class Host:
             asyncio._set_running_loop(self.loop)
             self.is_outside = True
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
         """The loop was closed before Trio's run had ended, which nobody can end any more."""
         if not self._is_lost:
             self._is_lost = True
@@ -61,3 +62,22 @@ class Host:
                 "asyncio.run does, before the loop is closed"
             )
             self._on_lost()
+
+
+class _Call:
+    """A call of Trio that the loop owes. A loop that is closed drops it without a word."""
+
+    __slots__ = ("_function", "_host")
+
+    def __init__(self, host: Host, function: Callable[[], object]) -> None:
+        self._host = host
+        self._function: Callable[[], object] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            self._host.enter(function)
+
+    def __del__(self) -> None:
+        if self._function is not None:
+            self._host.lose()

@@ -129,7 +129,7 @@ class BlockedLoop(Duty):
         self._answered = False
         try:
             self._token.run_sync_soon(self._answer)
-        except trio.RunFinishedError:
+        except (trio.RunFinishedError, OSError):  # ended; or dropped unfinished, with its loop
             self._answered = True
 
     def _answer(self) -> None:
