@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import horus_trio
+from horus_trio.bridges.asyncio.host import Host
 
 pytestmark = pytest.mark.usefixtures("untraced_children")
 
@@ -183,20 +185,20 @@ def test_a_loop_that_is_closed_under_it_says_so() -> None:
     assert "await run_in_asyncio(…) to its end" in said
 
 
-def test_a_loop_that_is_closed_before_it_has_called_trio_says_so_too() -> None:
-    program = """
-    import logging
-    logging.basicConfig(format="LOG %(message)s", stream=sys.stdout)
+def test_calls_of_trio_that_a_closed_loop_drops_are_noticed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lost: list[str] = []
     loop = asyncio.new_event_loop()
-    task = loop.create_task(run_in_asyncio(robot().run))
-    for _ in range(3):  # rounds of the loop: a call of Trio is always due in the next one
-        loop.run_until_complete(asyncio.sleep(0))
+    host = Host(loop, lambda: lost.append("lost"))
+    host.call_soon(lambda: lost.append("called"))
+    loop.run_until_complete(asyncio.sleep(0))
+    assert lost == ["called"]
+    host.call_soon(lambda: lost.append("called again"))
     loop.close()
-    sys.stdout.flush()
-    os._exit(0)
-    """
-    lines, _ = run(program.replace("import logging", "import logging, os"))
-    assert [line for line in lines if "was closed while Trio ran in it" in line]
+    host.call_soon_threadsafe(lambda: lost.append("called at last"))
+    assert lost == ["called", "lost"]
+    assert "the asyncio loop was closed while Trio ran in it" in caplog.text
 
 
 def test_uvloop_can_be_the_host(require: Callable[[str, bool, str], None]) -> None:
