@@ -511,3 +511,9 @@ def test_a_task_that_a_tick_has_started_ends_with_the_tick() -> None:
     assert outcomes == [horus.TickAbandoned, horus.TickAbandoned]
     assert full.receive_nowait() == 0
     assert hub.statistics().sent == 1
+
+
+@pytest.mark.parametrize("call", [receive, lambda got: send(got, 1)])
+def test_what_is_no_topic_is_refused(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"\('wheels'\): expected a (Subscription|Hub) or a Link"):
+        asyncio.run(call("wheels"))

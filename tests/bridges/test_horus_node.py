@@ -407,3 +407,17 @@ def test_a_node_hears_itself_on_a_topic_it_also_reads() -> None:
         talker.send("test.itself", number)
         assert listener.recv_all("test.itself") == [number]
     assert talker.recv_all("test.itself") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf])
+def test_a_rate_that_is_not_finite_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate must be finite"):
+        Node(rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("duration", "error"), [("x", TypeError), (-1, horus.Refused), (float("nan"), horus.Refused)]
+)
+def test_a_duration_that_makes_no_sense_is_refused(duration: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="uration"):
+        horus.run(duration=duration)

@@ -33,6 +33,8 @@ async def receive(source: Subscription[T] | Link[T]) -> T:
         trio.ClosedResourceError: The subscription was closed, perhaps while waiting.
         trio.BusyResourceError: Somebody else waits to receive from the link.
     """
+    if not isinstance(source, Subscription | Link):
+        raise _refusal("receive", source, "a Subscription or a Link: topic.subscribe(…)")
     await asyncio.sleep(0)  # before the take: a cancellation after it would lose the message
     while True:
         try:
@@ -90,6 +92,8 @@ async def send(target: Hub[T] | Link[T], data: T) -> int | None:
         trio.BusyResourceError: Somebody else waits to send into the link.
         TickAbandoned: The task belongs to a tick that was abandoned.
     """
+    if not isinstance(target, Hub | Link):
+        raise _refusal("send", target, "a Hub or a Link: scheduler.topic(…)")
     await asyncio.sleep(0)
     if isinstance(target, Hub):
         return await _publish(target, data)
@@ -99,6 +103,10 @@ async def send(target: Hub[T] | Link[T], data: T) -> int | None:
             return None
         except trio.WouldBlock:
             await LoopWaiter().wait(target._as_producer, target._leave_producer)
+
+
+def _refusal(call: str, got: object, expected: str) -> TypeError:
+    return TypeError(f"{call}({got!r:.80}): expected {expected}")
 
 
 async def _publish(hub: Hub[T], data: T) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 import warnings
 from collections.abc import Callable, Coroutine
@@ -85,6 +86,8 @@ class Node:
         self.name: str = f"node_{uuid.uuid4().hex[:8]}" if name is None else name
         if rate <= 0:
             raise ValueError(f"Node rate must be positive (got {rate})")
+        if not rate < math.inf:
+            raise ValueError(f"Node rate must be finite (got {rate})")
         self.rate: float = rate
         self.default_capacity: int = default_capacity
         self.order: int = order

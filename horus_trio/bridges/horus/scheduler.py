@@ -22,7 +22,7 @@ from .errors import HorusNotFoundError
 from .node import Node
 from .record import Record, RunClock
 from .recordings import Recordings
-from .refusals import Refused
+from .refusals import Refused, is_number
 from .registry import topics
 from .statistics import CAPABILITIES, node_statistics, safety_statistics
 from .stepping import Stepper
@@ -240,8 +240,8 @@ class Scheduler(Recordings):
             AlreadyRunning: It runs.
         """
         refuse_nested("Scheduler.run()")
-        if duration is not None and not duration >= 0:
-            raise Refused("Duration must be positive")
+        if duration is not None:
+            _check_duration(duration)
         self._run(duration)
 
     def tick_for(self, duration: float, node_names: Sequence[str] | None = None) -> None:
@@ -256,7 +256,8 @@ class Scheduler(Recordings):
             RunFailed, Refused, AlreadyRunning: As `run`.
         """
         refuse_nested("Scheduler.tick_for()")
-        if not duration > 0:
+        _check_duration(duration)
+        if duration == 0:
             raise Refused("Duration must be positive")
         chosen = set(self._records if node_names is None else node_names)
         for name in chosen:
@@ -487,3 +488,10 @@ def run(
     for node in nodes:
         scheduler.add(node)
     scheduler.run(duration)
+
+
+def _check_duration(duration: float) -> None:
+    if not is_number(duration):
+        raise TypeError(f"duration={duration!r}: expected a number of seconds, or None")
+    if not duration >= 0:
+        raise Refused("Duration must be positive")
