@@ -185,7 +185,7 @@ async def test_messages_of_a_foreign_thread_wake_it() -> None:
         return await node.recv_async("in")
 
     scheduler = horus.Scheduler()
-    scheduler.add(AsyncioNode("n", tick=tick, rate=1, phase=0))
+    scheduler.add(AsyncioNode("n", tick=tick, rate=1, phase=0, subs="in"))
     results: list[Any] = []
     received = trio.Event()
 
