@@ -31,6 +31,7 @@ from .framing import (
     Slip,
 )
 from .node import DriverNode
+from .one_way import ReceiveOnlyDriver
 from .process import Subprocess
 from .query import QueryDriver
 from .sequence import LossCounter
@@ -64,6 +65,7 @@ __all__ = [
     "QueryDriver",
     "QueryTimeout",
     "ReceiveFailed",
+    "ReceiveOnlyDriver",
     "SendFailed",
     "SendInterrupted",
     "SerialPort",

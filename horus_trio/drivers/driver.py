@@ -20,7 +20,7 @@ import enum
 import errno
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, NoReturn, Self, TypeVar
+from typing import ClassVar, Generic, NoReturn, Self, TypeVar
 
 import trio
 
@@ -65,7 +65,8 @@ class DriverStatistics:
         bytes_sent: Bytes that went out.
         discarded: Bytes that belonged to no valid message.
         rejected: Messages that were not valid, such as those with a wrong checksum.
-        lost: Messages known to be lost on the way, where they are numbered.
+        lost: Messages known to be lost on the way, where they are numbered; and those passed over
+            for newer ones by a driver that is not `Driver.lossless`.
     """
 
     state: DriverState
@@ -107,7 +108,16 @@ class Driver(abc.ABC, Generic[T]):
 
     For authors: define `_connect`, `_receive`, `_send` and `_disconnect`. They may let `OSError`
     and Trio's errors through. Leave the public methods alone.
+
+    Attributes:
+        sends: Whether it takes messages; see `ReceiveOnlyDriver`.
+        lossless: Whether `receive` gives out every message that came. One that is False passes over
+            old ones when newer ones have come, such as a camera, and counts them in
+            `DriverStatistics.lost`.
     """
+
+    sends: ClassVar[bool] = True
+    lossless: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._state = DriverState.NEW

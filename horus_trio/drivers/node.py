@@ -91,6 +91,11 @@ class DriverNode(AsyncNode):
             raise ConfigurationError(
                 f"DriverNode({name!r}): expected a Driver, got {driver!r:.80}{hint}"
             )
+        if listen is not None and not driver.sends:
+            raise ConfigurationError(
+                f"DriverNode({name!r}): listen={listen!r:.80}, but {driver.name} takes no messages: "
+                "leave listen out"
+            )
         if publish is None and listen is None:
             raise ConfigurationError(
                 f"DriverNode({name!r}): expected publish='a topic', listen='a topic', or both"
