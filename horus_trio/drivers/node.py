@@ -93,8 +93,8 @@ class DriverNode(AsyncNode):
             )
         if listen is not None and not driver.sends:
             raise ConfigurationError(
-                f"DriverNode({name!r}): listen={listen!r:.80}, but {driver.name} takes no messages: "
-                "leave listen out"
+                f"DriverNode({name!r}): listen={listen!r:.80}, but {driver.name} takes no "
+                "messages: leave listen out"
             )
         if publish is None and listen is None:
             raise ConfigurationError(

@@ -14,6 +14,7 @@ from .contracts import (
     PeerLike,
     RuleNotTried,
     RuleTried,
+    SpeakingPeer,
     check_driver,
     check_node,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "RuleNotTried",
     "RuleTried",
     "SentMessage",
+    "SpeakingPeer",
     "Sweep",
     "Trace",
     "VirtualClock",

@@ -1,7 +1,7 @@
 """Contracts for what users write: one call tries every rule, and names the first that is broken."""
 
 from .contract import ContractBroken
-from .driver import AblePeer, DriverLike, PeerLike, check_driver
+from .driver import AblePeer, DriverLike, PeerLike, SpeakingPeer, check_driver
 from .node import check_node
 from .report import DriverReport, RuleNotTried, RuleTried
 
@@ -13,6 +13,7 @@ __all__ = [
     "PeerLike",
     "RuleNotTried",
     "RuleTried",
+    "SpeakingPeer",
     "check_driver",
     "check_node",
 ]

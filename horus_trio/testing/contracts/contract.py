@@ -11,7 +11,7 @@ import gc
 from ...errors import HorusError
 from ..leftovers import Scene, settled
 
-__all__ = ["ContractBroken", "broken", "left_behind", "outline"]
+__all__ = ["ContractBroken", "broken", "leaf_of", "left_behind", "outline"]
 
 LIMIT = 5.0
 """Real seconds a rule for drivers may take."""
@@ -53,6 +53,13 @@ def outline(error: BaseException) -> str:
     notes = getattr(error, "__notes__", ())
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def leaf_of(error: BaseException) -> BaseException:
+    """The error itself, or the only one in the groups that nurseries have put around it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def left_behind(before: Scene) -> str:

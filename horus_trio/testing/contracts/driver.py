@@ -22,12 +22,12 @@ from ..blocking import ThreadWatch
 from ..cancellation.attempt import attend
 from ..clock import VirtualClock
 from . import contract
-from .contract import ContractBroken, broken, outline
+from .contract import ContractBroken, broken, leaf_of, outline
 from .driver_rules import DRIVER_RULES, OF_CHANCE, PATIENCE
-from .line import AblePeer, DriverLike, Lines, NotTried, PeerLike, PeerT
+from .line import AblePeer, DriverLike, Lines, NotTried, PeerLike, PeerT, SpeakingPeer
 from .report import DriverReport, RuleNotTried, RuleTried
 
-__all__ = ["AblePeer", "DriverLike", "PeerLike", "check_driver"]
+__all__ = ["AblePeer", "DriverLike", "PeerLike", "SpeakingPeer", "check_driver"]
 
 
 async def check_driver(
@@ -79,6 +79,12 @@ async def check_driver(
 
     A peer needs ``receive`` and ``send``. Some rules ask for more of it, see
     `AblePeer`; what cannot be tried is in the report.
+
+    A driver that takes no messages says so, ``sends = False``. Then the rules are tried one way,
+    those about ``send`` are not tried, and the peer needs no ``receive``. A driver that passes over
+    old messages when newer ones have come says so, too, ``lossless = False``. Then messages go to
+    it one by one; where many come at once those that arrive are in order, the newest is among them,
+    and ``statistics().lost`` counts the others.
 
     Arguments:
         make_driver: Makes a driver, not open yet, for a peer; plain or ``async``.
@@ -189,9 +195,7 @@ async def _try(rule: str, lines: Lines[Any]) -> str | NotTried | None:
 
 def _judge(rule: str, error: BaseException) -> BaseException:
     """What to raise for what a rule has raised: a peer's nursery may have put it into a group."""
-    leaf = error
-    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
-        leaf = leaf.exceptions[0]
+    leaf = leaf_of(error)
     if isinstance(leaf, (ContractBroken, ConfigurationError, NotTried)):
         return leaf
     if not isinstance(error, Exception):

@@ -41,18 +41,27 @@ GONE = (trio.BrokenResourceError, trio.EndOfChannel, HorusError)
 ENDED = (trio.EndOfChannel, trio.ClosedResourceError, trio.BrokenResourceError)
 """What a peer may raise once the driver has given the line up."""
 
-Steps: TypeAlias = tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]
+Steps: TypeAlias = tuple[Callable[[], Awaitable[None]], ...]
 
 
 def crossings(rule: str, line: Line, messages: tuple[Any, ...]) -> tuple[Steps, Steps]:
-    """Sender and receiver of each way."""
+    """Sender and receiver of each way; none where the driver takes no messages.
+
+    To a driver that is not lossless a message goes when the one before has arrived.
+    """
     driver, peer = line.driver, line.peer
 
     def crossing(
-        send: Callable[[Any], Awaitable[object]], receive: Callable[[], Awaitable[Any]], whose: str
+        send: Callable[[Any], Awaitable[object]],
+        receive: Callable[[], Awaitable[Any]],
+        whose: str,
+        ahead: int,
     ) -> Steps:
+        room = trio.Semaphore(ahead)
+
         async def send_all() -> None:
             for message in messages:
+                await room.acquire()
                 await send(message)
 
         async def receive_all() -> None:
@@ -66,12 +75,13 @@ def crossings(rule: str, line: Line, messages: tuple[Any, ...]) -> tuple[Steps, 
                         remedy="keep messages whole and in order; or give messages=(…) of the "
                         "driver's own kind",
                     )
+                room.release()
 
         return send_all, receive_all
 
     return (
-        crossing(peer.send, driver.receive, "driver"),
-        crossing(driver.send, peer.receive, "peer"),
+        crossing(peer.send, driver.receive, "driver", len(messages) if line.lossless else 1),
+        crossing(driver.send, peer.receive, "peer", len(messages)) if line.sends else (),
     )
 
 

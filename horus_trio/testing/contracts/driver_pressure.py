@@ -133,6 +133,7 @@ async def _release(line: Line) -> None:
 
 async def back_pressure(rule: str, lines: Lines[Any]) -> str:
     """It waits, goes on when the peer reads again, and can be cancelled."""
+    await lines.require_sends()
     async with _sending(rule, lines) as (line, sender):
         await sender.wait_until_full()
         full = len(sender.taken)
@@ -170,6 +171,7 @@ def _compare(rule: str, came: Any, wanted: Any, number: int) -> None:
 
 async def half_a_message(rule: str, lines: Lines[Any]) -> str:
     """A send is cancelled on a full line: what follows is whole, or it says that it is broken."""
+    await lines.require_sends()
     rng = lines.chance(rule)
     endings = {"goes on": 0, "is broken": 0}
     for number in range(ROUNDS):

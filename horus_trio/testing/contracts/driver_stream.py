@@ -2,6 +2,9 @@
 
 The peer sends a row of numbered messages. If it can write bytes as they are, and it is known how
 messages lie on the line, they come in pieces of any size.
+
+A driver that is not lossless may pass some over: those that arrive are in order, the newest is
+among them, and the others are counted.
 """
 
 from __future__ import annotations
@@ -56,15 +59,24 @@ class Flow:
         self.lines = lines
         self.rng = rng
         self.own_cuts = own_cuts
+        if not line.lossless and lines.number is None and not lines.of_bytes:
+            raise NotTried("number=… is not given, and which are passed over cannot be told")
+        self._lost_before = _lost(line)
         self.expected: collections.deque[Any] = collections.deque()
         self.made: int = 0
         self.received: int = 0
+        self.passed_over: int = 0
         self.bytes: int = 0
         self.cancelled: int = 0
         self.is_whole: bool = False
         self.scope: trio.CancelScope = trio.CancelScope()
         self.sent_hash: hashlib._Hash = hashlib.sha256()
         self.came_hash: hashlib._Hash = hashlib.sha256()
+
+    @property
+    def under_way(self) -> int:
+        """How many have not arrived, and may still."""
+        return len(self.expected)
 
     @property
     def share(self) -> float:
@@ -87,6 +99,10 @@ class Flow:
 
     def take(self, message: Any) -> None:
         """One has arrived."""
+        if not self.line.lossless and message in self.expected:
+            while message != self.expected[0]:
+                self.expected.popleft()
+                self.passed_over += 1
         if not self.expected or message != self.expected[0]:
             wanted = f"{self.expected[0]!r:.80}" if self.expected else "nothing more"
             raise broken(
@@ -129,6 +145,15 @@ class Flow:
                     "checkpoint where it can be lost",
                 )
             await rest()
+        counted = _lost(self.line) - self._lost_before
+        if not self.line.lossless and counted != self.passed_over:
+            raise broken(
+                self.rule,
+                expected=f"statistics().lost to count the {self.passed_over} messages that were "
+                "passed over",
+                came=f"it counts {counted}",
+                remedy="count a message as lost when a newer one takes its place",
+            )
 
     async def cancel_until(self, count: int) -> None:
         """Cancel the receiver, here and there, until it was cancelled so often."""
@@ -145,6 +170,10 @@ class Flow:
                     came=f"after {self.cancelled} times it did not for {contract.LIMIT:g} s",
                     remedy="do not catch Cancelled, nor shield what may wait for long",
                 )
+
+
+def _lost(line: Line) -> int:
+    return int(getattr(line.driver.statistics(), "lost", 0))
 
 
 def _digestible(message: Any) -> bytes:
@@ -268,7 +297,7 @@ async def numbered_stream(rule: str, lines: Lines[Any]) -> str:
         async def send_all() -> None:
             nonlocal pieces
             while flow.share < 1:
-                if flow.made - flow.received >= AHEAD:
+                if flow.under_way >= AHEAD:
                     await _wait_for_room(flow)
                 message = flow.make()
                 await line.peer.send(message)
@@ -279,6 +308,11 @@ async def numbered_stream(rule: str, lines: Lines[Any]) -> str:
 
         is_raw = encode is not None and write is not None
         await side_by_side(write_all if is_raw else send_all, flow.receive_all)
+        if not line.lossless:
+            return (
+                f"{flow.made} messages, {flow.passed_over} of them passed over and counted, "
+                f"{flow.cancelled} cancellations"
+            )
         came = flow.came_hash.hexdigest()
         if came != flow.sent_hash.hexdigest():
             raise broken(
@@ -296,7 +330,7 @@ async def numbered_stream(rule: str, lines: Lines[Any]) -> str:
 async def _wait_for_room(flow: Flow) -> None:
     patience = Patience()
     idle = 0
-    while flow.made - flow.received >= AHEAD:
+    while flow.under_way >= AHEAD:
         if patience.still(flow.received) > contract.LIMIT:
             return  # `finish` says so
         idle += 1

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import trio
 import trio.testing
@@ -30,6 +30,7 @@ __all__ = [
     "Patience",
     "PeerLike",
     "PeerT",
+    "SpeakingPeer",
     "call",
     "rest",
     "side_by_side",
@@ -37,7 +38,12 @@ __all__ = [
 
 
 class DriverLike(Protocol):
-    """What `check_driver` tries."""
+    """What `check_driver` tries.
+
+    One that takes no messages says so by an attribute ``sends = False``, and one that passes over
+    old messages when newer ones have come by ``lossless = False``, as in
+    `horus_trio.drivers.Driver`.
+    """
 
     async def open(self) -> object:
         """Connect."""
@@ -55,7 +61,14 @@ class DriverLike(Protocol):
         """Counters, in every state."""
 
 
-class PeerLike(Protocol):
+class SpeakingPeer(Protocol):
+    """The other end of a line on which the driver only receives."""
+
+    async def send(self, data: Any, /) -> object:
+        """Send a message."""
+
+
+class PeerLike(SpeakingPeer, Protocol):
     """The other end of the line: what the driver sends it receives, and the other way round.
 
     A driver may be opened again: the peer serves the newest connection, and closes those that the
@@ -64,9 +77,6 @@ class PeerLike(Protocol):
 
     async def receive(self) -> Any:
         """Wait for the next message."""
-
-    async def send(self, data: Any, /) -> object:
-        """Send a message."""
 
 
 class AblePeer(PeerLike, Protocol):
@@ -100,7 +110,7 @@ class NotTried(Exception):
     """Raised by a rule that cannot be tried: why."""
 
 
-PeerT = TypeVar("PeerT", bound=PeerLike)
+PeerT = TypeVar("PeerT", bound=SpeakingPeer)
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
@@ -115,6 +125,16 @@ class Line:
 
     driver: DriverLike
     peer: PeerLike
+
+    @property
+    def sends(self) -> bool:
+        """Whether the driver takes messages."""
+        return bool(getattr(self.driver, "sends", True))
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the driver gives out every message."""
+        return bool(getattr(self.driver, "lossless", True))
 
     def ability(self, name: str) -> Callable[..., Any]:
         """An ability of the peer; `NotTried` if it has none of that name."""
@@ -214,7 +234,14 @@ class Lines(Generic[PeerT]):
                     f"check_driver: expected make_driver to make a driver, got {driver!r:.80}, "
                     f"which has no {', '.join(missing)}"
                 )
-            yield Line(driver, peer)
+            yield Line(driver, cast(PeerLike, peer))  # who only speaks is never asked to receive
+
+    async def require_sends(self) -> None:
+        """`NotTried` if its drivers take no messages. A checkpoint."""
+        async with self.new_and_closed() as line:
+            sends = line.sends
+        if not sends:
+            raise NotTried("the driver takes no messages")
 
     async def driver_of(self, peer: PeerT) -> Any:
         """A fresh driver."""
