@@ -41,7 +41,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests: all of them, or those named after `--`.
 
     Branch coverage is that of the quick tests and of the commands; it would make the other slow
-    ones slower. Much of a run is waiting, so three processes share the files; what measures runs
+    ones slower. Much of a run is waiting, so three processes share the tests; what measures runs
     alone.
     """
     install(session, "tests")
@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("coverage", "erase")
     traced, plain = ("coverage", "run", "-m", "pytest"), ("python", "-m", "pytest")
-    shared = ("-n", "3", "--dist", "loadfile", "-m")
+    shared = ("-n", "3", "--dist", "worksteal", "-m")
     session.run(*plain, "-m", "alone")
     session.run(*traced, *shared, "not alone and not slow")
     session.run(*traced, *shared, "not alone and slow", "tests/cli")

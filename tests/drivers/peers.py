@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar
 
 import trio
 
-from horus_trio.drivers import StreamDriver
+from horus_trio.drivers import StreamDriver, Subprocess
 
 __all__ = [
     "ChildPeer",
@@ -28,6 +28,7 @@ __all__ = [
     "TcpClientPeer",
     "TcpServerPeer",
     "UdpPeer",
+    "child_of",
     "descriptors",
     "free_port",
     "noticed",
@@ -276,21 +277,81 @@ async def open_tcp_client_peer() -> AsyncIterator[TcpClientPeer]:
 
 
 class ChildPeer(TcpServerPeer):
-    """What a child process connects to: its line leads here, whatever it writes and reads."""
+    """What a child process connects to: its line leads here, whatever it writes and reads.
+
+    A child that was killed while it began may connect later than the next one. So each says first
+    which process it is, and the one that is `wanted` is served.
+    """
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        super().__init__(listener)
+        self._children: dict[int, trio.SocketStream] = {}
 
     @property
     def command(self) -> list[str]:
         """A child that is nothing but a line; it ends with either end of that. Needs bash."""
-        return [
-            "bash",
-            "-c",
-            f"exec 3<>/dev/tcp/{HOST}/{self.port} 4<&0; cat <&3 & cat <&4 >&3 & exec 4<&-; wait -n",
-        ]
+        connect = f"exec 3<>/dev/tcp/{HOST}/{self.port} 4<&0; echo $$ >&3"
+        return ["bash", "-c", f"{connect}; cat <&3 & cat <&4 >&3 & exec 4<&-; wait -n"]
+
+    async def run(self) -> None:
+        with self._scope:
+            async with self.listener, trio.open_nursery() as nursery:
+                while True:
+                    nursery.start_soon(self._hear, await self.listener.accept())
+
+    async def _hear(self, stream: trio.SocketStream) -> None:
+        """Have it say who it is, and serve it if it is wanted."""
+        async with stream:
+            said = b""
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while not said.endswith(b"\n"):
+                    byte = await stream.receive_some(1)
+                    if not byte:
+                        return
+                    said += byte
+                child = int(said)
+                self._children[child] = stream
+                self._news.unpark_all()
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._wait_for_end, stream, nursery.cancel_scope)
+                        while self.stream is not stream:
+                            await self._news.park()
+                        nursery.cancel_scope.cancel()
+                finally:
+                    del self._children[child]
+                if self.stream is stream:
+                    await self.read_all(stream)
+
+    async def _wait_for_end(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        """Cancel, when it has ended before it was wanted."""
+        if not await stream.socket.recv(1, socket.MSG_PEEK):
+            scope.cancel()
+
+    async def wanted(self, child: int) -> None:
+        """Serve this process, once it has connected."""
+        while child not in self._children:
+            self._look()
+            await self._news.park()
+        self.take_up(self._children[child])
+
+
+def child_of(driver: Subprocess, peer: ChildPeer) -> Subprocess:
+    """That driver, but opening it ends when the peer serves its child."""
+    connect = driver._connect
+
+    async def connect_and_wait() -> None:
+        await connect()
+        assert driver.pid is not None
+        await peer.wanted(driver.pid)
+
+    driver._connect = connect_and_wait  # type: ignore[method-assign]
+    return driver
 
 
 @contextlib.asynccontextmanager
 async def open_child_peer() -> AsyncIterator[ChildPeer]:
-    """For a `noticed(Subprocess(peer.command), peer)`."""
+    """For a `child_of(Subprocess(peer.command), peer)`."""
     [listener] = await trio.open_tcp_listeners(0, host=HOST)
     async with trio.open_nursery() as nursery:
         peer = ChildPeer(listener)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from drivers.peers import ChildPeer, descriptors, noticed, open_child_peer, python_child
+from drivers.peers import ChildPeer, child_of, descriptors, open_child_peer, python_child
 from drivers.steps import (
     SOON,
     closes_in_every_state,
@@ -49,7 +49,7 @@ def _bash(require: Callable[[str, bool, str], None]) -> Iterator[None]:
 
 
 def make_child(peer: ChildPeer) -> Subprocess:
-    return noticed(Subprocess(peer.command, framing=Lines()), peer)
+    return child_of(Subprocess(peer.command, framing=Lines()), peer)
 
 
 CAT = ["cat"]
