@@ -1,9 +1,11 @@
 """Drivers: devices that are safe to cancel at any await, and honest about a broken line.
 
 A `Driver` opens, receives, sends and closes. `StreamDriver` puts a framing over a stream of bytes;
-`SerialPort`, `TcpClient`, `TcpServer` and `Subprocess` are such. `Udp` has datagrams.
+`SerialPort`, `TcpClient`, `TcpServer` and `Subprocess` are such. `Udp` has datagrams,
+and `MqttClient` messages under topics.
 """
 
+from .can import CanBus, CanBusState, CanFilter, CanFrame, CanStatistics, SlcanOptions
 from .driver import Driver, DriverState, DriverStatistics
 from .errors import (
     ConnectFailed,
@@ -42,6 +44,11 @@ from .udp import Udp
 from .wire import Wire
 
 __all__ = [
+    "CanBus",
+    "CanBusState",
+    "CanFilter",
+    "CanFrame",
+    "CanStatistics",
     "Checked",
     "Cobs",
     "ConnectFailed",
@@ -69,6 +76,7 @@ __all__ = [
     "SendFailed",
     "SendInterrupted",
     "SerialPort",
+    "SlcanOptions",
     "Slip",
     "StreamDriver",
     "Subprocess",
