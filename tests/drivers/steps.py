@@ -134,7 +134,7 @@ async def fills_up(driver: Driver[bytes], peer: Pausing, count: int = 40) -> Non
                 assert await peer.receive() == message
 
 
-async def leaks_nothing(make: Callable[[], Driver[bytes]], cycles: int) -> None:
+async def leaks_nothing(make: Callable[[], Driver[Any]], cycles: int) -> None:
     """Opened and closed so often, it leaves no descriptor."""
     driver = make()
     await driver.open()
@@ -148,7 +148,7 @@ async def leaks_nothing(make: Callable[[], Driver[bytes]], cycles: int) -> None:
     assert driver.statistics().connects == cycles + 1
 
 
-async def closes_in_every_state(make: Callable[[], Driver[bytes]]) -> None:
+async def closes_in_every_state(make: Callable[[], Driver[Any]]) -> None:
     """New, while it opens, open, and closed; with a call that waits."""
     driver = make()
     await driver.aclose()

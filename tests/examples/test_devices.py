@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sqlite3
 from pathlib import Path
@@ -80,3 +81,36 @@ def test_the_sensor_hub_counts_what_is_lost(capsys: pytest.CaptureFixture[str]) 
     received, lost = heard["water level"]
     assert received + lost == 100
     assert 5 < lost < 45
+
+
+def test_the_battery_monitor_stops_the_charger_and_comes_back_to_the_bus(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bus = trio.run(example("can_battery_monitor")["main"], None)
+    counts = bus.statistics()
+    assert (counts.bus_offs, counts.connects, counts.rejected) == (1, 2, 0)
+    assert counts.refused >= 1
+    assert counts.received > 60  # thirty pairs come before it is off the bus
+    said = capsys.readouterr().out
+    assert len(re.findall(r"WARNING: a cell has 4\d °C, charging is stopped", said)) == 1
+    assert said.count("the controller is bus off") == 1
+    amperes = [line.split()[2] for line in said.splitlines() if line.endswith("°C")]
+    assert amperes == ["12.0"] * amperes.count("12.0") + ["-1.5"] * amperes.count("-1.5")
+    assert set(amperes) == {"12.0", "-1.5"}
+    assert f"{counts.received} frames, 1 time off the bus" in said
+
+
+def test_the_log_watcher_tells_of_warnings_once_and_plans_what_is_complete(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    supervisor, planner = trio.run(example("log_watcher")["main"])
+    assert len(supervisor.warnings) >= 4
+    assert supervisor.warnings == [
+        f"motor {number % 4} draws {10 + number} A"
+        for number in range(5, 6 * len(supervisor.warnings), 6)
+    ]
+    assert planner.planned == ["charge", "patrol", "fetch"]
+    said = capsys.readouterr().out
+    assert "mission patrol: gate -> hall -> gate" in said
+    assert said.count("mission typo is refused: JSONDecodeError") == 1
+    assert "files; go on at TailPosition(" in said
