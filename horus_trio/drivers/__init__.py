@@ -41,6 +41,7 @@ from .framing import (
     Nmea,
     Slip,
 )
+from .http import HttpCounts, HttpOptions, HttpPoller, HttpReading, JsonField, JsonSensor
 from .node import DriverNode
 from .one_way import ReceiveOnlyDriver
 from .process import Subprocess
@@ -79,6 +80,12 @@ __all__ = [
     "FrameError",
     "Framing",
     "Headed",
+    "HttpCounts",
+    "HttpOptions",
+    "HttpPoller",
+    "HttpReading",
+    "JsonField",
+    "JsonSensor",
     "LengthPrefixed",
     "Lines",
     "LossCounter",
