@@ -42,6 +42,7 @@ from .framing import (
     Slip,
 )
 from .http import HttpCounts, HttpOptions, HttpPoller, HttpReading, JsonField, JsonSensor
+from .mqtt import MqttClient, MqttMessage, MqttOptions, MqttSubscription
 from .node import DriverNode
 from .one_way import ReceiveOnlyDriver
 from .process import Subprocess
@@ -90,6 +91,10 @@ __all__ = [
     "Lines",
     "LossCounter",
     "MissingExtra",
+    "MqttClient",
+    "MqttMessage",
+    "MqttOptions",
+    "MqttSubscription",
     "Nmea",
     "QueryDriver",
     "QueryTimeout",

@@ -123,6 +123,7 @@ class Driver(abc.ABC, Generic[T]):
         self._state = DriverState.NEW
         self._opening: trio.CancelScope | None = None
         self._opened = trio.Event()
+        self._over = trio.Event()
         self._connection = 0
         self._receiving = False
         self._send_lock = trio.Lock()
@@ -194,6 +195,7 @@ class Driver(abc.ABC, Generic[T]):
             self._opened.set()
             if connected and not closed:
                 self._state = DriverState.OPEN
+                self._over = trio.Event()
                 self._connects += 1
             else:
                 self._state = DriverState.CLOSED
@@ -270,6 +272,27 @@ class Driver(abc.ABC, Generic[T]):
             self._send_lock.release()
         self._sent += 1
 
+    async def attend(self) -> NoReturn:
+        """Do what keeps the connection alive while no task receives, until it is over.
+
+        For drivers whose protocol wants it, such as `MqttClient`; with others it only waits. A
+        `DriverNode` that does not publish does it. It never returns: cancel it.
+
+        Raises:
+            DeviceGone: The device is lost.
+            trio.ClosedResourceError: It is not open, or was closed meanwhile.
+        """
+        if self._state is not DriverState.OPEN:
+            self._refuse("attend")
+        connection = self._connection
+        try:
+            await self._attend()
+        except Exception as error:
+            failure = self._failed(error, ReceiveFailed, "attend", connection)
+            if failure is error:
+                raise
+            raise failure from error
+
     async def aclose(self) -> None:
         """Disconnect, from every state, and end every call that waits. A checkpoint, idempotent.
 
@@ -279,6 +302,7 @@ class Driver(abc.ABC, Generic[T]):
         if self._state is not DriverState.CLOSED:
             self._state = DriverState.CLOSED
             self._broken_by = None
+            self._over.set()
             if self._opening is not None:
                 self._opening.cancel()  # it disconnects
             else:
@@ -327,6 +351,11 @@ class Driver(abc.ABC, Generic[T]):
         What waits in `_receive` or `_send` is to get `trio.ClosedResourceError`:
         `trio.lowlevel.notify_closing` does that, and so does closing a Trio stream or channel.
         """
+
+    async def _attend(self) -> NoReturn:
+        """Keep the connection alive, beside `_receive` and `_send`, until it ends. A checkpoint."""
+        await self._over.wait()
+        raise trio.ClosedResourceError(f"the connection of {self.name} is over")
 
     async def _wait_disconnected(self) -> None:
         """What takes time after `_disconnect`, such as the end of a process. A checkpoint."""
@@ -415,6 +444,7 @@ class Driver(abc.ABC, Generic[T]):
         if self._state is DriverState.OPEN:
             self._state = DriverState.BROKEN
             self._broken_by = error
+            self._over.set()
             if error is not None:
                 self._note(error)
             self._disconnect()

@@ -194,6 +194,8 @@ class DriverNode(AsyncNode):
             self._drop_old(self._listen)
         if self._publish is not None:
             self.start_soon(self._receive_on, self._publish)
+        else:
+            self.start_soon(self.driver.attend)
         if self._listen is not None:
             self.start_soon(self._send_on, self._listen)
 

@@ -468,6 +468,37 @@ async def test_closed_and_opened_again_while_one_receives() -> None:
             assert await driver.receive() == b"new"
 
 
+async def test_attending_lasts_as_long_as_the_connection() -> None:
+    driver = Scripted()
+    with pytest.raises(trio.ClosedResourceError, match=r"attend\(\): Scripted is not open"):
+        await driver.attend()
+    ended: list[BaseException] = []
+
+    async def attend() -> None:
+        try:
+            await driver.attend()
+        except (DeviceGone, trio.ClosedResourceError) as error:
+            ended.append(error)
+
+    async with trio.open_nursery() as nursery:
+        await driver.open()
+        nursery.start_soon(attend)
+        await wait_all_tasks_blocked()
+        assert await driver.receive() == b"message"
+        await driver.aclose()
+        await wait_all_tasks_blocked()
+        assert "was closed during this attend()" in str(ended.pop())
+        await driver.open()
+        nursery.start_soon(attend)
+        await wait_all_tasks_blocked()
+        driver.on_send = raising(ConnectionResetError(errno.ECONNRESET, "reset"))
+        with pytest.raises(DeviceGone):
+            await driver.send(b"x")
+        await wait_all_tasks_blocked()
+        assert isinstance(ended.pop(), DeviceGone)
+        await driver.aclose()
+
+
 # Cancelled
 
 
