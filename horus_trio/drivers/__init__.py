@@ -47,6 +47,14 @@ from .node import DriverNode
 from .one_way import ReceiveOnlyDriver
 from .process import Subprocess
 from .query import QueryDriver
+from .redis import (
+    ChannelMessage,
+    ConsumerGroup,
+    RedisPubSub,
+    RedisServer,
+    RedisStream,
+    StreamEntry,
+)
 from .sequence import LossCounter
 from .serial import SerialPort
 from .stream import StreamDriver
@@ -60,9 +68,11 @@ __all__ = [
     "CanFilter",
     "CanFrame",
     "CanStatistics",
+    "ChannelMessage",
     "Checked",
     "Cobs",
     "ConnectFailed",
+    "ConsumerGroup",
     "Crc",
     "Delimited",
     "DeviceGone",
@@ -100,12 +110,16 @@ __all__ = [
     "QueryTimeout",
     "ReceiveFailed",
     "ReceiveOnlyDriver",
+    "RedisPubSub",
+    "RedisServer",
+    "RedisStream",
     "SendFailed",
     "SendInterrupted",
     "SerialPort",
     "SlcanOptions",
     "Slip",
     "StreamDriver",
+    "StreamEntry",
     "Subprocess",
     "TailPosition",
     "TcpClient",

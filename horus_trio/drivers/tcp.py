@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -21,7 +23,7 @@ from .framing import Framing
 from .stream import StreamDriver
 from .wire import Wire
 
-__all__ = ["TcpClient", "TcpServer"]
+__all__ = ["TcpClient", "TcpServer", "checked_keepalive", "wire_of"]
 
 PROBES = 3
 """How often the other end is asked whether it is there, before it counts as gone."""
@@ -69,7 +71,7 @@ class TcpClient(StreamDriver):
                 "seconds above 0"
             )
         self._connect_within = float(connect_within)
-        self._keepalive = _checked_keepalive("TcpClient", keepalive)
+        self._keepalive = checked_keepalive("TcpClient", keepalive)
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ class TcpClient(StreamDriver):
         try:
             with trio.move_on_after(self._connect_within):
                 stream = await trio.open_tcp_stream(host, port)
-                return _wire_of(stream.socket, self._keepalive)
+                return wire_of(stream.socket, self._keepalive)
         except OSError as error:
             raise connect_failed(self.name, repr(host), error) from error
         raise ConnectFailed(
@@ -120,7 +122,7 @@ class TcpServer(StreamDriver):
     ) -> None:
         super().__init__(framing)
         self._given = checked(type(self).__qualname__, host, port, lowest_port=0)
-        self._keepalive = _checked_keepalive("TcpServer", keepalive)
+        self._keepalive = checked_keepalive("TcpServer", keepalive)
         self._listener: socket.socket | None = None
         self._address: Address | None = None
         self._client: Address | None = None
@@ -174,7 +176,7 @@ class TcpServer(StreamDriver):
                 raise DeviceGone(f"{self.name} can take no connection: {error}") from error
             self._close_listener()
             self._client = address_of(name)
-            return _wire_of(client, self._keepalive)
+            return wire_of(client, self._keepalive)
 
     async def _receive(self) -> bytes:
         if self._wire is None:
@@ -205,8 +207,13 @@ class TcpServer(StreamDriver):
             self._listener = None
 
 
-def _wire_of(connected: socket.socket | trio.socket.SocketType, keepalive: float | None) -> Wire:
-    """A wire that has taken over the socket's descriptor."""
+def wire_of(
+    connected: socket.socket | trio.socket.SocketType,
+    keepalive: float | None,
+    *,
+    shut: Callable[[int], object] = os.close,
+) -> Wire:
+    """A wire that has taken over the socket's descriptor, which `shut` closes."""
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for level, option, value in _keepalive_options(keepalive):
@@ -214,7 +221,7 @@ def _wire_of(connected: socket.socket | trio.socket.SocketType, keepalive: float
     except BaseException:
         connected.close()
         raise
-    return Wire(connected.detach())
+    return Wire(connected.detach(), shut=shut)
 
 
 def _keepalive_options(keepalive: float | None) -> list[tuple[int, int, int]]:
@@ -237,7 +244,12 @@ def _keepalive_options(keepalive: float | None) -> list[tuple[int, int, int]]:
     ]
 
 
-def _checked_keepalive(what: str, keepalive: float | None) -> float | None:
+def checked_keepalive(what: str, keepalive: float | None) -> float | None:
+    """Seconds of silence, if they are such.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
     if keepalive is None:
         return None
     if (
