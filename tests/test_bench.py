@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ import pytest
 from _compare import Count, NotMeasured, Target, compare, counts, curve
 from _tables import Row, Table, in_digits
 
-BENCH = Path(__file__).parent / "bench"
+ROOT = Path(__file__).parent.parent
+BENCH = ROOT / "tests" / "bench"
 SVG = "{http://www.w3.org/2000/svg}"
 
 BARS = Table(
@@ -375,6 +379,24 @@ def test_a_failing_program_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     found = json.loads((folder / "results" / "b_good.json").read_text("utf-8"))
     assert found["command"] == "nox -s bench -- b_good"
     assert found["versions"].keys() >= {"CPython", "trio", "horus-trio"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("untraced_children")
+@pytest.mark.parametrize("program", ["camera"])
+def test_a_program_that_only_glimpses_records_its_tables(program: str, tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    subprocess.run(
+        [sys.executable, str(BENCH / f"{program}.py")],
+        env=os.environ
+        | {"BENCH_QUICK": "1", _compare.RECORD: str(record), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    tables = [Table.from_json(table) for table in json.loads(record.read_text("utf-8"))["tables"]]
+    assert tables
+    assert all(row.figures for table in tables for row in table.rows)
 
 
 def test_the_exit_code_tells_of_a_failing_program(

@@ -5,6 +5,7 @@ A `Driver` opens, receives, sends and closes. `StreamDriver` puts a framing over
 and `MqttClient` messages under topics.
 """
 
+from .camera import Camera, CameraFormat, CameraStatistics, Frame, VideoEnded
 from .can import CanBus, CanBusState, CanFilter, CanFrame, CanStatistics, SlcanOptions
 from .driver import Driver, DriverState, DriverStatistics
 from .errors import (
@@ -63,6 +64,9 @@ from .udp import Udp
 from .wire import Wire
 
 __all__ = [
+    "Camera",
+    "CameraFormat",
+    "CameraStatistics",
     "CanBus",
     "CanBusState",
     "CanFilter",
@@ -88,6 +92,7 @@ __all__ = [
     "FileEvent",
     "FileTail",
     "FixedLength",
+    "Frame",
     "FrameError",
     "Framing",
     "Headed",
@@ -125,6 +130,7 @@ __all__ = [
     "TcpClient",
     "TcpServer",
     "Udp",
+    "VideoEnded",
     "Wire",
     "WrongReply",
 ]
