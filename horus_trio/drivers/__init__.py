@@ -61,6 +61,7 @@ from .serial import SerialPort
 from .stream import StreamDriver
 from .tcp import TcpClient, TcpServer
 from .udp import Udp
+from .websocket import WebSocketClient, WebSocketClosed
 from .wire import Wire
 
 __all__ = [
@@ -131,6 +132,8 @@ __all__ = [
     "TcpServer",
     "Udp",
     "VideoEnded",
+    "WebSocketClient",
+    "WebSocketClosed",
     "Wire",
     "WrongReply",
 ]
