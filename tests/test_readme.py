@@ -25,7 +25,7 @@ class StubCamera:
 
 
 def test_the_ten_lines_run() -> None:
-    program, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    program, _, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     definitions, _, last = program.rpartition("horus.run(")
     camera = StubCamera()
     seen: list[int | None] = []
@@ -46,6 +46,19 @@ def test_the_ten_lines_run() -> None:
     assert max(frame or 0 for frame in seen) > 5
 
 
+def test_the_devices_are_nodes() -> None:
+    _, program, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    nodes: list[horus.Node] = []
+
+    class Horus:
+        @staticmethod
+        def run(*given: horus.Node) -> None:
+            nodes.extend(given)
+
+    exec(program, {"horus": Horus})  # noqa: S102 - the text of our own README
+    assert [node.name for node in nodes] == ["camera", "broker"]
+
+
 def test_the_test_runs() -> None:
     class Control(horus.AsyncNode):
         ticks = 0
@@ -55,7 +68,7 @@ def test_the_test_runs() -> None:
             if self.latest("distance", math.inf) < 5:
                 self.send("brake", True)
 
-    _, program = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    _, _, program = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, Any] = {"Control": Control}
     exec(program, names)  # noqa: S102 - the text of our own README
     trio.run(names["test_brakes_in_time"])
