@@ -135,6 +135,7 @@ async def main(host: str, port: int) -> Thermostat:
             for _ in range(3):
                 kept = await late.receive()
                 print(f"kept: {kept.topic} = {kept.payload.decode()}")
+    print(scheduler.report)
     return thermostat
 
 

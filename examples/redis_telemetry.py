@@ -82,6 +82,7 @@ async def main(*server: str) -> list[StreamEntry]:
             entries = await operate(url)
             scheduler.stop("the operator is through")
     print(f"{len(entries)} entries read")
+    print(scheduler.report)
     return entries
 
 
