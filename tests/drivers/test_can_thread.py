@@ -288,6 +288,23 @@ async def test_a_send_that_hangs_is_left_behind(bad_bus: Any) -> None:
     await until(lambda: not any(t.name.startswith("sends on") for t in threading.enumerate()))
 
 
+async def test_only_so_many_sends_are_left_behind(bad_bus: Any) -> None:
+    bad_bus.sends = staticmethod(lambda msg: bad_bus.let_go.wait(60))
+    driver = CanBus("x", interface="bad")
+    for number in range(thread_link.MOST_LEFT):
+        await driver.open()
+        await raises_soon(DeviceGone, lambda: driver.send(FRAME))
+        await driver.aclose()
+        assert left_by(driver) == number + 1
+    error = await raises_soon(ConnectFailed, driver.open)
+    assert "4 calls of python-can hang" in str(error)
+    bad_bus.let_go.set()
+    await until(lambda: left_by(driver) == 0)
+    async with driver:
+        await driver.send(FRAME)
+    assert driver.state is DriverState.CLOSED
+
+
 async def test_a_send_that_is_cancelled_is_over_when_it_returns(bad_bus: Any) -> None:
     sent: list[can.Message] = []
 

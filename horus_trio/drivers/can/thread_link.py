@@ -186,15 +186,14 @@ class ThreadLink(Link):
         super().__init__(settings, inbox)
         self._reader: Reader | None = None
         self._closing: Reader | None = None
-        self._left: list[Reader] = []
-        self._sends: Errand[None] | None = None
+        self._left: list[Reader | Errand[None]] = []
         self._news = trio.Event()
         self._channel = str(settings.channel)
 
     @property
     def left(self) -> int:
         """Threads that were left behind and have not returned."""
-        self._left = [reader for reader in self._left if not reader.is_over]
+        self._left = [one for one in self._left if not one.is_over]
         return len(self._left)
 
     async def open(self) -> None:
@@ -275,6 +274,7 @@ class ThreadLink(Link):
                 with trio.move_on_after(GRACE):  # as in `wait`
                     await errand.ended()
                 if not errand.is_over:
+                    self._left.append(errand)
                     raise DeviceGone(
                         f"{self.settings.name} is gone: a send of python-can's has not returned "
                         f"for {HANGS:g} s; its thread is left behind"
