@@ -10,6 +10,7 @@ import collections
 import contextlib
 import os
 import pty
+import random
 import socket
 import sys
 import tty
@@ -259,11 +260,13 @@ class TcpClientPeer(StreamPeer):
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody has."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nobody has, nor gets by chance: the system gives out higher ones by itself."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(10_000, 32_000)
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 @contextlib.asynccontextmanager

@@ -461,7 +461,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, ending: str, code: int) -> None:
     real = Inotify.add
 
     def add(self: Inotify, path: str, mask: int) -> int:
-        if path.endswith(ending):
+        if os.path.realpath(path).endswith(ending):  # it may be given by its descriptor
             raise OSError(code, os.strerror(code))
         return real(self, path, mask)
 

@@ -22,6 +22,7 @@ import horus_trio as horus
 from horus_trio.drivers import (
     Cobs,
     ConnectFailed,
+    DirectoryWatch,
     DriverNode,
     DriverState,
     FileTail,
@@ -29,6 +30,8 @@ from horus_trio.drivers import (
     Lines,
     ReceiveFailed,
 )
+from horus_trio.drivers.files import chore
+from horus_trio.drivers.files.inotify import Inotify
 from horus_trio.testing import cancel_everywhere, check_driver
 
 SOON = 10.0
@@ -648,6 +651,43 @@ async def test_a_read_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
             assert await tail.receive() == b"one"
         may_read.set()
         assert await take(tail, 1) == [b"two"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tail", "watch"])
+async def test_a_disk_that_hangs_keeps_a_few_threads_and_no_more(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is opened."""
+    answers = threading.Event()
+    add = Inotify.add
+
+    def hangs(self: Inotify, path: str, mask: int) -> int:
+        answers.wait(SOON)
+        return add(self, path, mask)
+
+    (tmp_path / "log").write_text("")
+    monkeypatch.setattr(chore, "GRACE", 0.1)
+    driver: FileTail | DirectoryWatch = (
+        FileTail(tmp_path / "log") if kind == "tail" else DirectoryWatch(tmp_path)
+    )
+    monkeypatch.setattr(Inotify, "add", hangs)
+    error: Exception | None = None
+    for _ in range(chore.MOST_LEFT + 2):
+        try:
+            with trio.move_on_after(0.4):  # longer than GRACE
+                await driver.open()
+        except ConnectFailed as refused:
+            error = refused
+        await driver.aclose()
+    assert "4 threads hang in calls of the file system" in str(error)
+    hanging = [thread for thread in threading.enumerate() if thread.name.startswith("opens")]
+    assert len(hanging) == chore.MOST_LEFT
+    answers.set()
+    monkeypatch.undo()
+    await until(lambda: not any(t.name.startswith("opens") for t in threading.enumerate()))
+    async with driver:
+        assert driver.state is DriverState.OPEN
 
 
 async def test_a_read_that_was_begun_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ class Changes:
 
     Attributes:
         queue: What has come, in order.
-        to_search: Folders that are not watched yet.
+        to_search: Folders that were not searched yet, in order.
         overflowed: Whether the kernel has lost some.
         gone: What has become of the watched folder, if that is the end.
     """
@@ -95,11 +95,12 @@ class Changes:
         self._patterns = patterns
         self._recursive = recursive
         self.queue: collections.deque[FileEvent | Departure] = collections.deque()
-        self.to_search: collections.deque[str] = collections.deque()
+        self.to_search: dict[str, None] = {}
         self.overflowed: bool = False
         self.gone: str = ""
         self._departures: dict[int, Departure] = {}  # by the cookies of their moves
         self._found: set[str] = set()  # by searching; the kernel may still tell that they are new
+        self._told: set[str] = set()  # by the kernel, in folders that are yet to be searched
         self._searched = math.nan  # since when nothing has come after a search
         self._vanished: set[str] = set()  # folders that were gone when they were to be searched
 
@@ -139,7 +140,7 @@ class Changes:
         if mask & Mask.CREATE:
             self._create(path, is_folder)
         elif mask & Mask.MOVED_FROM:
-            self._found.discard(path)
+            self._unlist(path)
             departure = Departure(path, is_folder, now + PAIRING)
             self._departures[notice.cookie] = departure
             self.queue.append(departure)
@@ -151,7 +152,7 @@ class Changes:
                 departed.told = self._arrive(departed, path, tree)
         else:
             if mask & Mask.DELETE:
-                self._found.discard(path)
+                self._unlist(path)
             for bit, change in CHANGES.items():
                 if mask & bit:
                     self._tell(change, path, is_folder)
@@ -173,20 +174,35 @@ class Changes:
         if path in self._found:
             self._found.discard(path)
             return
+        if os.path.dirname(path) in self.to_search:  # noqa: PTH120
+            self._told.add(path)
         if whole:
             self.queue.extend(self._events_of_new(path, is_folder))
         else:
             self._tell(FileChange.CREATED, path, is_folder)
         if is_folder and self._recursive:
-            self._found = {old for old in self._found if not old.startswith(path + os.sep)}
-            self.to_search.append(path)
+            self._unlist_in(path)
+            self.to_search[path] = None
+
+    def _unlist(self, path: str) -> None:
+        """It is gone: if it comes again, that is news."""
+        self._found.discard(path)
+        self._told.discard(path)
+
+    def _unlist_in(self, folder: str) -> None:
+        """What is in that folder is news."""
+        within = folder + os.sep
+        self._found = {path for path in self._found if not path.startswith(within)}
+        self._told = {path for path in self._told if not path.startswith(within)}
 
     def _arrive(self, departed: Departure, path: str, tree: Tree) -> list[FileEvent]:
         """Both halves of a move have come: what to tell."""
         source, is_folder = departed.path, departed.is_folder
-        if is_folder and self._recursive:
-            self._move_folder(source, path, tree)
         was_found = path in self._found
+        if is_folder and self._recursive:
+            if was_found:  # and so is what is in it, or will be
+                self._unlist_in(source)
+            self._move_folder(source, path, tree)
         self._found.discard(path)
         if self._is_one_event(source, path) and not was_found:
             return [
@@ -203,24 +219,25 @@ class Changes:
     def _move_folder(self, source: str, path: str, tree: Tree) -> None:
         """All that is known by the old name is called otherwise."""
         tree.move(source, path)
-        self._found = {
-            path + old[len(source) :] if old.startswith(source + os.sep) else old
-            for old in self._found
-        }
+        within = source + os.sep
+        for paths in (self._found, self._told):
+            for old in [old for old in paths if old.startswith(within)]:
+                paths.remove(old)
+                paths.add(path + old[len(source) :])
         for one in self._departures.values():
-            if one.names[-1].startswith(source + os.sep):
+            if one.names[-1].startswith(within):
                 one.later.append(path + one.names[-1][len(source) :])
         late, self._vanished = self._vanished, set()
-        left, self.to_search = (*self.to_search, *late), collections.deque()
+        left, self.to_search = (*self.to_search, *late), {}
         for old in left:
-            if old == source or old.startswith(source + os.sep):
-                self.to_search.append(path + old[len(source) :])
+            if old == source or old.startswith(within):
+                self.to_search[path + old[len(source) :]] = None
             elif old in late:
                 self._vanished.add(old)
             else:
-                self.to_search.append(old)
-        if not tree.has(path) and path not in self.to_search:
-            self.to_search.append(path)  # it has left before its folder was searched
+                self.to_search[old] = None
+        if not tree.has(path):
+            self.to_search[path] = None  # it has left before its folder was searched
 
     def give_up(self, departure: Departure, tree: Tree) -> None:
         """It was moved to where nobody watches."""
@@ -231,13 +248,23 @@ class Changes:
             self._forget_after(departure)
 
     def _forget_after(self, departure: Departure) -> None:
-        """What was told of a folder after it has left is elsewhere by now."""
+        """What was told of a folder after it has left is elsewhere by now.
+
+        If something has come back out of it since, all that is in that was told while it was in
+        there. Then the folder counts as gone after that.
+        """
         within = tuple(name + os.sep for name in departure.names)
         at = self.queue.index(departure)
         later = list(itertools.islice(self.queue, at + 1, None))
         while len(self.queue) > at + 1:
             self.queue.pop()
-        for one in later:
+        came_back = self._before_the_last_came_back(later, departure, within)
+        if came_back:
+            self._end_moves(later[:came_back], within)
+            self.queue.extend(later[:came_back])
+            self.queue.extend(departure.told or ())
+            departure.told = []
+        for one in later[came_back:]:
             if isinstance(one, FileEvent):
                 self.queue.extend(self._outside(one, within))
                 continue
@@ -246,6 +273,32 @@ class Changes:
                 one.told = [told for event in one.told for told in self._outside(event, within)]
             elif one.path.startswith(within):
                 one.told = []  # where it may arrive it is new
+                self._drop(one)
+
+    def _before_the_last_came_back(
+        self, later: list[FileEvent | Departure], departure: Departure, within: tuple[str, ...]
+    ) -> int:
+        """How many of them there are up to the last that has left the folder for somewhere else.
+
+        0 if there is none; or if there is another folder of its name by now, with which it would be
+        mistaken.
+        """
+        came_back = 0
+        for number, one in enumerate(later, 1):
+            for event in [one] if isinstance(one, FileEvent) else one.told or ():
+                if str(event.path) in departure.names:
+                    return 0
+                if str(event.source or "").startswith(within) and not str(event.path).startswith(
+                    within
+                ):
+                    came_back = number
+        return came_back
+
+    def _end_moves(self, events: list[FileEvent | Departure], within: tuple[str, ...]) -> None:
+        """What is leaving the folder will be new where it arrives."""
+        for one in events:
+            if isinstance(one, Departure) and one.told is None and one.path.startswith(within):
+                one.told = []
                 self._drop(one)
 
     def _outside(self, event: FileEvent, within: tuple[str, ...]) -> list[FileEvent]:
@@ -267,21 +320,25 @@ class Changes:
 
     def take_folder(self, path: str, found: list[Entry] | None) -> None:
         """The first of `to_search` was searched; None: it was not there any more."""
-        self.to_search.popleft()
+        del self.to_search[path]
         if found is None:
             self._vanished.add(path)
             self._searched = math.nan
         else:
-            self.find(found)
-            self.to_search.extend(entry.path for entry in found if entry.is_folder)
+            new = self.find(found)
+            self.to_search.update((entry.path, None) for entry in new if entry.is_folder)
 
-    def find(self, found: list[Entry]) -> None:
-        """Tell what was found."""
+    def find(self, found: list[Entry]) -> list[Entry]:
+        """Tell what was found, and return what of it is new."""
         self._searched = math.nan
-        for path, is_folder in found:
-            if path not in self._found:
-                self._found.add(path)
-                self.queue.extend(self._events_of_new(path, is_folder))
+        new = [entry for entry in found if entry.path not in self._found]
+        # What the kernel has told since the folder is watched is not to be told again.
+        new = [entry for entry in new if entry.path not in self._told]
+        self._told.difference_update(entry.path for entry in found)
+        for path, is_folder in new:
+            self._found.add(path)
+            self.queue.extend(self._events_of_new(path, is_folder))
+        return new
 
     def begin_anew(self, tree: Tree, root: Path) -> None:
         """Some were lost, and all folders that there are now are watched anew."""
@@ -290,6 +347,7 @@ class Changes:
         self.overflowed = False
         self.to_search.clear()
         self._found.clear()
+        self._told.clear()
         self._vanished.clear()
         self.queue.append(FileEvent(change=FileChange.OVERFLOWED, path=root, is_folder=True))
 

@@ -12,16 +12,23 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import outcome
 import trio
 
 from ..errand import Errand
+from ..errors import ConnectFailed
 
-__all__ = ["Chore", "Descriptors", "close_aside"]
+__all__ = ["Chore", "Descriptors", "LeftBehind", "close_aside"]
 
 T = TypeVar("T")
+
+MOST_LEFT = 4
+"""Threads of one driver that may hang."""
+
+GRACE = 1.0
+"""Seconds in which one of them may end after all."""
 
 
 class Descriptors:
@@ -101,6 +108,37 @@ class Chore(Generic[T]):
     def drop(self) -> None:
         """Who waits for it gets `trio.ClosedResourceError`; the thread goes on to its end."""
         self._scope.cancel()
+
+
+class LeftBehind:
+    """The threads of a driver that nobody waits for any more. A disk that hangs keeps them all."""
+
+    def __init__(self) -> None:
+        self._threads: list[Chore[Any] | Errand[Any]] = []
+
+    def add(self, thread: Chore[Any] | Errand[Any]) -> None:
+        """Nobody waits for this one."""
+        self._threads.append(thread)
+
+    async def make_room(self, name: str) -> None:
+        """Wait a little if they are too many. A checkpoint.
+
+        Raises:
+            ConnectFailed: They are, still.
+        """
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(GRACE):
+            while self._count() >= MOST_LEFT:  # noqa: ASYNC110 - any of them may end
+                await trio.sleep(GRACE / 100)
+        if (count := self._count()) >= MOST_LEFT:
+            raise ConnectFailed(
+                f"{name} cannot be opened: {count} threads hang in calls of the file system, and "
+                "end when it answers again: see to the disk, or to the server that it is on"
+            )
+
+    def _count(self) -> int:
+        self._threads = [thread for thread in self._threads if not thread.is_over]
+        return len(self._threads)
 
 
 def close_aside(close: Callable[[], None], name: str) -> Errand[None] | None:

@@ -26,7 +26,7 @@ from ..errors import ConnectFailed, DeviceGone, ReceiveFailed
 from ..framing import Framing, Lines
 from ..one_way import ReceiveOnlyDriver
 from ..wire import CHUNK
-from .chore import Chore, Descriptors, close_aside
+from .chore import Chore, Descriptors, LeftBehind, close_aside
 from .inotify import INOTIFY, Inotify, Mask, Notice, cannot_watch
 from .lookout import ASIDE, Found, Lookout, NotAFile, OpenFile
 from .paths import path_of
@@ -116,6 +116,7 @@ class FileTail(ReceiveOnlyDriver[bytes]):
         self._buffer = memoryview(bytearray(CHUNK + OVERLAP))
         self._held: Descriptors | None = None
         self._closing: Errand[None] | None = None
+        self._left = LeftBehind()
         self._chore: tuple[Chore[Any], Callable[[Any], object]] | None = None
         self._begin_anew()
 
@@ -172,6 +173,7 @@ class FileTail(ReceiveOnlyDriver[bytes]):
     # Opening and closing
 
     async def _connect(self) -> None:
+        await self._left.make_room(self.name)
         held = self._held = Descriptors()
         survey = functools.partial(
             survey_of, self._path, held, self._framing, self._resume, from_start=self._from_start
@@ -213,11 +215,14 @@ class FileTail(ReceiveOnlyDriver[bytes]):
         if self._lookout is not None:  # what was read ahead is read again
             self._remember()
         if self._chore is not None:
+            self._left.add(self._chore[0])
             self._chore[0].drop()
             self._chore = None
         if self._inotify is not None:
             self._inotify.wake()
         self._closing = close_aside(self._held.let_go, f"closes {self._path.name}")
+        if self._closing is not None:
+            self._left.add(self._closing)
         self._held = None
         self._begin_anew()
 

@@ -75,13 +75,17 @@ class Tree:
         """
         try:
             # Links are not followed, so there is an end to it.
-            watch = self.inotify.add(path, self._mask | Mask.DONT_FOLLOW)
-            self._folders[watch] = path
-            return _entries_of(path)
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in VANISHED:
                 return None
             raise
+        try:
+            # By its descriptor, so that it is watched and read, or neither, if it moves meanwhile.
+            self._folders[self.inotify.add(f"/proc/self/fd/{folder}", self._mask)] = path
+            return _entries_of(path, folder)
+        finally:
+            os.close(folder)
 
     # On the loop
 
@@ -117,6 +121,10 @@ class Tree:
         ]
 
 
-def _entries_of(path: str) -> list[Entry]:
-    with os.scandir(path) as entries:
-        return [Entry(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+def _entries_of(path: str, folder: int | None = None) -> list[Entry]:
+    """What is in a folder, by its descriptor if that is given."""
+    with os.scandir(path if folder is None else folder) as entries:
+        return [
+            Entry(os.path.join(path, entry.name), entry.is_dir(follow_symlinks=False))  # noqa: PTH118
+            for entry in entries
+        ]

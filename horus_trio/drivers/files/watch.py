@@ -23,7 +23,7 @@ from ..errand import Errand
 from ..errors import ConnectFailed, DeviceGone, ReceiveFailed
 from ..one_way import ReceiveOnlyDriver
 from .changes import Changes, Departure
-from .chore import Chore, Descriptors, close_aside
+from .chore import Chore, Descriptors, LeftBehind, close_aside
 from .events import FileChange, FileEvent
 from .inotify import INOTIFY, Inotify, cannot_watch
 from .paths import path_of
@@ -94,6 +94,7 @@ class DirectoryWatch(ReceiveOnlyDriver[FileEvent]):
         self._overflows = 0
         self._held: Descriptors | None = None
         self._closing: Errand[None] | None = None
+        self._left = LeftBehind()
         self._chore: Chore[Any] | None = None
         self._apply: Callable[[Any], object] = self._take_root
         self._begin_anew()
@@ -118,6 +119,7 @@ class DirectoryWatch(ReceiveOnlyDriver[FileEvent]):
     # Opening and closing
 
     async def _connect(self) -> None:
+        await self._left.make_room(self.name)
         held = self._held = Descriptors()
         self._apply = self._take_root
         self._chore = Chore(functools.partial(self._grow, held), held, f"opens {self._path.name}")
@@ -152,12 +154,15 @@ class DirectoryWatch(ReceiveOnlyDriver[FileEvent]):
 
     def _disconnect(self) -> None:
         if self._chore is not None:
+            self._left.add(self._chore)
             self._chore.drop()
             self._chore = None
         if self._tree is not None:
             self._tree.inotify.wake()
         if self._held is not None:
             self._closing = close_aside(self._held.let_go, f"closes {self._path.name}")
+            if self._closing is not None:
+                self._left.add(self._closing)
             self._held = None
         self._begin_anew()
 
@@ -196,7 +201,7 @@ class DirectoryWatch(ReceiveOnlyDriver[FileEvent]):
         if changes.overflowed:
             self._begin_chore(functools.partial(self._grow, held), self._renew)
         elif changes.to_search:
-            path = changes.to_search[0]
+            path = next(iter(changes.to_search))
             self._begin_chore(
                 functools.partial(tree.watch, path), functools.partial(changes.take_folder, path)
             )
@@ -214,7 +219,8 @@ class DirectoryWatch(ReceiveOnlyDriver[FileEvent]):
             failure = cannot_watch(f"a folder in {self.name}", error)
             if self._changes.overflowed:
                 raise DeviceGone(f"{self.name} has lost changes, and {failure}") from error
-            path = self._changes.to_search.popleft()
+            path = next(iter(self._changes.to_search))
+            del self._changes.to_search[path]
             if self._tree is not None:
                 self._tree.unwatched.add(path)
             raise ReceiveFailed(f"{failure} ({path})") from error
