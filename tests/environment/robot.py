@@ -177,7 +177,9 @@ def started(
     folder.mkdir(exist_ok=True)
     script = folder / "robot.py"
     script.write_text(f"{PREAMBLE}\n\n{textwrap.dedent(program)}")
-    environment = {**os.environ, **streams.pop("env", {})}
+    # At its end the interpreter flushes its streams: of a terminal that is stuck it waits for ever,
+    # and of a closed pipe its exit code tells. So robots run without buffers.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **streams.pop("env", {})}
     roots = (Path(horus.__file__).parents[1], Path(__file__).parents[1])
     environment["PYTHONPATH"] = os.pathsep.join(map(str, roots))
     with subprocess.Popen(
