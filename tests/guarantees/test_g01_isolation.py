@@ -287,7 +287,8 @@ async def test_saturation_is_said_of_each_node_that_waits_with_the_remedy(
     scheduler.stop()
     await until(lambda: scheduler.report is not None)
     assert scheduler.report is not None
-    said = scheduler.report.warnings
+    # A busy machine may give cause for others.
+    said = [text for text in scheduler.report.warnings if "waited for a thread" in text]
     assert len(said) == 2
     for name in ("left", "right"):
         waited = scheduler.report.statistics.nodes[name].waiting_for_thread
