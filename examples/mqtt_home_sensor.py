@@ -119,24 +119,33 @@ async def main(host: str, port: int) -> Thermostat:
     home = MqttClient(host, port, subscribe=(TEMPERATURE, SENSOR))
     scheduler.add(Home("home", home, publish="heard", listen="heater"))
     scheduler.add(thermostat)
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(scheduler.run)
-            command = [sys.executable, __file__, "sensor", host, str(port)]
-            for _ in range(2):
-                start = functools.partial(trio.run_process, command, check=False)
-                process = await nursery.start(start)
-                await thermostat.sensor.wait_value("here")
-                await trio.sleep(1.5)
-                process.kill()
-                await thermostat.sensor.wait_value("gone")
-            scheduler.stop()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(two_sensors, host, port, thermostat, scheduler)
+        await scheduler.run()
+        nursery.cancel_scope.cancel()  # it may have been stopped by Ctrl-C
+    if thermostat.sensor.value == "gone":
         async with MqttClient(host, port, subscribe="home/kitchen/#") as late:
             for _ in range(3):
                 kept = await late.receive()
                 print(f"kept: {kept.topic} = {kept.payload.decode()}")
     print(scheduler.report)
     return thermostat
+
+
+async def two_sensors(
+    host: str, port: int, thermostat: Thermostat, scheduler: horus.Scheduler
+) -> None:
+    """Processes that are killed, so that the broker says their last will."""
+    command = [sys.executable, __file__, "sensor", host, str(port)]
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            start = functools.partial(trio.run_process, command, check=False)
+            process = await nursery.start(start)
+            await thermostat.sensor.wait_value("here")
+            await trio.sleep(1.5)
+            process.kill()
+            await thermostat.sensor.wait_value("gone")
+    scheduler.stop()
 
 
 async def on_this_machine() -> Thermostat | None:

@@ -52,9 +52,8 @@ class Drive(horus.AsyncNode):
         self.send("telemetry", {"speed": speed, "place": round(self.place, 4)})
 
 
-async def operate(server: str) -> list[StreamEntry]:
+async def operate(server: str, log: list[StreamEntry]) -> None:
     """Give orders, and read the log until the robot stands again."""
-    log: list[StreamEntry] = []
     async with (
         RedisPubSub(server) as orders,
         RedisStream(server, "telemetry", start="0") as telemetry,
@@ -65,11 +64,11 @@ async def operate(server: str) -> list[StreamEntry]:
                 log.append(await telemetry.receive())
             print(f"{log[-1].id}  {speed} m/s at {float(log[-1]['place']):.3f} m")
             await trio.sleep(0.3)
-    return log
 
 
 async def main(*server: str) -> list[StreamEntry]:
     """Drive for a second; the log."""
+    entries: list[StreamEntry] = []
     async with contextlib.AsyncExitStack() as stack:
         [url] = server or [await stack.enter_async_context(started())]
         scheduler = horus.Scheduler(name="telemetry")
@@ -78,8 +77,13 @@ async def main(*server: str) -> list[StreamEntry]:
         log = RedisStream(url, "telemetry", max_length=10_000)
         scheduler.add(DriverNode("log", log, listen="telemetry"))
         async with trio.open_nursery() as nursery:
-            await nursery.start(scheduler.run)
-            entries = await operate(url)
+
+            async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+                await scheduler.run(task_status=task_status)
+                nursery.cancel_scope.cancel()  # it may have been stopped by Ctrl-C
+
+            await nursery.start(run)
+            await operate(url, entries)
             scheduler.stop("the operator is through")
     print(f"{len(entries)} entries read")
     print(scheduler.report)
