@@ -1,7 +1,7 @@
 """Helpers for the I/O of ticks, ``def`` and ``async``: bounded, and nothing is lost in them."""
 
-from .async_aggregator import AsyncAggregator, Gathered, QuorumFailed
-from .async_helper import AsyncHelper, AsyncHelperStatistics, OperationRefused, UnknownOperation
+from .async_aggregator import AsyncAggregator
+from .async_helper import AsyncHelper, AsyncHelperStatistics, OperationRefused
 from .batch_processor import BatchProcessor, BatchProcessorStatistics
 from .connection_pool import ConnectionPool, ConnectionPoolStatistics, PoolUnavailable
 from .helper import Helper
@@ -15,6 +15,8 @@ from .operation import (
 )
 from .postgres import PostgresPool, postgres_pool
 from .rate_limiter import RateLimiter, RateLimiterStatistics
+from .register import UnknownOperation
+from .round import Gathered, QuorumFailed
 from .sqlite import SqlitePool, sqlite_pool
 from .sqlite_writer import SqliteWriteStatistics, Written
 

@@ -19,100 +19,22 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVarTuple, Unpack
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVarTuple, Unpack
 
 import trio
 
-from ..errors import ConfigurationError, HorusError
+from ..errors import ConfigurationError
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
 from .functions import refuse_if_abandoned
 from .helper import Helper, check_count, check_name, check_seconds
 from .operation import Operation, OperationResult, OperationStatus, check_function
+from .round import Gathered, Goal, Round, everything, first, more_than
 from .runner import Runner
 
-__all__ = ["AsyncAggregator", "Gathered", "QuorumFailed"]
+__all__ = ["AsyncAggregator"]
 
 ArgsT = TypeVarTuple("ArgsT")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """What has come of one round.
-
-    Attributes:
-        results: By name, in the order in which the operations ended; failures too.
-        missing: Names of those that had not ended.
-    """
-
-    results: Mapping[str, OperationResult]
-    missing: tuple[str, ...]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all operations have ended, well or not."""
-        return bool(self.results) and not self.missing
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What was returned, by the names of those that have succeeded."""
-        return {name: result.value for name, result in self.results.items() if result.success}
-
-    @property
-    def errors(self) -> dict[str, BaseException]:
-        """The exceptions themselves, by the names of those that have failed."""
-        return {
-            name: result.error for name, result in self.results.items() if result.error is not None
-        }
-
-
-class QuorumFailed(HorusError):
-    """Fewer operations have succeeded than were needed.
-
-    Attributes:
-        needed: How many successes were needed.
-        gathered: What had come.
-    """
-
-    def __init__(self, message: str, needed: int, gathered: Gathered) -> None:
-        super().__init__(message)
-        self.needed: int = needed
-        self.gathered: Gathered = gathered
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self), self.needed, self.gathered)
-
-
-class _Round:
-    """The operations of one round; all is written under the aggregator's lock."""
-
-    __slots__ = ("claimed", "due", "ended", "operations", "over", "successes", "waiter", "why")
-
-    def __init__(self, operations: dict[str, Operation]) -> None:
-        self.operations = operations
-        self.ended: list[Operation] = []
-        self.successes = 0
-        self.claimed = False  # somebody has waited for it, or has its results
-        self.over = False
-        self.why = ""
-        self.due = math.inf
-        self.waiter: Waiter | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        return len(self.ended) == len(self.operations)
-
-    @property
-    def failures(self) -> int:
-        return len(self.ended) - self.successes
-
-    def gathered(self) -> Gathered:
-        ended = {operation.id: operation.result() for operation in self.ended}
-        return Gathered(
-            results=ended,
-            missing=tuple(name for name in self.operations if name not in ended),
-        )
 
 
 class AsyncAggregator(Helper):
@@ -283,7 +205,7 @@ class AsyncAggregator(Helper):
             TickAbandoned: The calling tick was abandoned, perhaps while waiting.
         """
         async with self._claimed(within) as round_:
-            await self._until(round_, _all)
+            await self._until(round_, everything)
         return round_.gathered()
 
     async def wait_any(self, *, within: float | None = None) -> OperationResult:
@@ -295,7 +217,7 @@ class AsyncAggregator(Helper):
                 `wait_all`.
         """
         async with self._claimed(within) as round_:
-            await self._until(round_, _first(1))
+            await self._until(round_, first(1))
         return self._first_of(round_)
 
     async def wait_first(self, count: int, *, within: float | None = None) -> Gathered:
@@ -310,8 +232,8 @@ class AsyncAggregator(Helper):
         """
         check_count(self._owner, "count", count)
         async with self._claimed(within) as round_:
-            await self._until(round_, _first(count))
-        return self._quorum_of(round_, count)
+            await self._until(round_, first(count))
+        return round_.quorum(self._owner, count)
 
     @contextlib.asynccontextmanager
     async def as_completed(
@@ -339,21 +261,21 @@ class AsyncAggregator(Helper):
             AsyncCallInThread: Called on the loop, which it would block.
         """
         with self._claimed_in_thread(within, "wait_all") as round_:
-            self._until_blocking(round_, _all)
+            self._until_blocking(round_, everything)
         return round_.gathered()
 
     def wait_any_blocking(self, *, within: float | None = None) -> OperationResult:
         """`wait_any` for threads: blocks this one."""
         with self._claimed_in_thread(within, "wait_any") as round_:
-            self._until_blocking(round_, _first(1))
+            self._until_blocking(round_, first(1))
         return self._first_of(round_)
 
     def wait_first_blocking(self, count: int, *, within: float | None = None) -> Gathered:
         """`wait_first` for threads: blocks this one."""
         check_count(self._owner, "count", count)
         with self._claimed_in_thread(within, "wait_first") as round_:
-            self._until_blocking(round_, _first(count))
-        return self._quorum_of(round_, count)
+            self._until_blocking(round_, first(count))
+        return round_.quorum(self._owner, count)
 
     @contextlib.contextmanager
     def as_completed_blocking(
@@ -369,7 +291,7 @@ class AsyncAggregator(Helper):
         self._runner = Runner(
             self._owner, self._lock, self._workers, self._max_abandoned, self._ended
         )
-        self._round: _Round | None = None
+        self._round: Round | None = None
         self._accepts = False
 
     async def _opened(self, nursery: trio.Nursery) -> None:
@@ -388,7 +310,7 @@ class AsyncAggregator(Helper):
 
     # Rounds
 
-    def _start(self, within: float) -> _Round:
+    def _start(self, within: float) -> Round:
         """A new round. Locked."""
         if not self._accepts:
             raise trio.ClosedResourceError(
@@ -404,7 +326,7 @@ class AsyncAggregator(Helper):
             raise ConfigurationError(
                 f"{self._owner} has no operations; expected some, by add(name, function)"
             )
-        round_ = self._round = _Round(
+        round_ = self._round = Round(
             {
                 name: Operation(function, args, timeout, on_loop, name)
                 for name, (function, args, timeout, on_loop) in self._calls.items()
@@ -415,7 +337,7 @@ class AsyncAggregator(Helper):
         self._limit(round_, within)
         return round_
 
-    def _limit(self, round_: _Round, within: float) -> None:
+    def _limit(self, round_: Round, within: float) -> None:
         """Have it be over after so many seconds, unless it is so earlier. Locked."""
         due = self._clock() + within
         if due < round_.due:
@@ -423,7 +345,7 @@ class AsyncAggregator(Helper):
             why = f"{within:g} s were over"
             self._runner.ring_at(round_, due, lambda: self._end(round_, why))
 
-    def _end(self, round_: _Round, why: str) -> bool:
+    def _end(self, round_: Round, why: str) -> bool:
         """Nothing more comes of it; whether something might have. Locked."""
         if round_.over:
             return False
@@ -450,7 +372,7 @@ class AsyncAggregator(Helper):
         elif round_.waiter is not None:
             self._runner.wake_later(round_.waiter)
 
-    def _claim(self, within: float) -> _Round:
+    def _claim(self, within: float) -> Round:
         """The round to wait for."""
         refuse_if_abandoned()
         with self._lock:
@@ -465,14 +387,14 @@ class AsyncAggregator(Helper):
         runner.act()
         return round_
 
-    def _release(self, round_: _Round) -> None:
+    def _release(self, round_: Round) -> None:
         with self._lock:
             runner = self._runner
             self._end(round_, "")
         runner.act()
 
     @contextlib.asynccontextmanager
-    async def _claimed(self, within: float | None) -> AsyncIterator[_Round]:
+    async def _claimed(self, within: float | None) -> AsyncIterator[Round]:
         seconds = self._check_within(within)
         await trio.lowlevel.checkpoint_if_cancelled()
         round_ = self._claim(seconds)
@@ -482,7 +404,7 @@ class AsyncAggregator(Helper):
             self._release(round_)
 
     @contextlib.contextmanager
-    def _claimed_in_thread(self, within: float | None, call: str) -> Iterator[_Round]:
+    def _claimed_in_thread(self, within: float | None, call: str) -> Iterator[Round]:
         refuse_on_loop(f"AsyncAggregator.{call}_blocking()", f"await aggregator.{call}(…)")
         round_ = self._claim(self._check_within(within))
         try:
@@ -493,7 +415,7 @@ class AsyncAggregator(Helper):
     def _check_within(self, within: float | None) -> float:
         return math.inf if within is None else check_seconds(self._owner, "within", within)
 
-    async def _until(self, round_: _Round, goal: _Goal) -> None:
+    async def _until(self, round_: Round, goal: Goal) -> None:
         """Sleep until the goal is reached or the round is over. A checkpoint."""
         slept = False
         while not (round_.over or goal(round_)):
@@ -505,26 +427,26 @@ class AsyncAggregator(Helper):
         if not slept:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def _until_blocking(self, round_: _Round, goal: _Goal) -> None:
+    def _until_blocking(self, round_: Round, goal: Goal) -> None:
         while not (round_.over or goal(round_)):
             ThreadWaiter().wait(
                 lambda waiter: self._enter(round_, goal, waiter), lambda: self._leave(round_)
             )
             refuse_if_abandoned()
 
-    def _enter(self, round_: _Round, goal: _Goal, waiter: Waiter) -> bool:
+    def _enter(self, round_: Round, goal: Goal, waiter: Waiter) -> bool:
         with self._lock:
             round_.waiter = waiter
             return not (round_.over or goal(round_))
 
-    def _leave(self, round_: _Round) -> None:
+    def _leave(self, round_: Round) -> None:
         with self._lock:
             round_.waiter = None
 
-    def _arrivals(self, round_: _Round) -> Iterator[OperationResult]:
+    def _arrivals(self, round_: Round) -> Iterator[OperationResult]:
         taken = 0
         while True:
-            self._until_blocking(round_, _more_than(taken))
+            self._until_blocking(round_, more_than(taken))
             if taken >= len(round_.ended):
                 return
             yield round_.ended[taken].result()
@@ -532,31 +454,15 @@ class AsyncAggregator(Helper):
 
     # What has come
 
-    def _first_of(self, round_: _Round) -> OperationResult:
-        gathered = self._quorum_of(round_, 1)
+    def _first_of(self, round_: Round) -> OperationResult:
+        gathered = round_.quorum(self._owner, 1)
         return next(result for result in gathered.results.values() if result.success)
-
-    def _quorum_of(self, round_: _Round, count: int) -> Gathered:
-        gathered = round_.gathered()
-        came = len(gathered.values)
-        if came >= count:
-            return gathered
-        total = len(round_.operations)
-        failed = "".join(f"; {name!r} raised {e!r:.80}" for name, e in gathered.errors.items())
-        missing = ", ".join(map(repr, gathered.missing))
-        raise QuorumFailed(
-            f"{self._owner}: {came} of {total} operations have succeeded, {count} were needed"
-            + failed
-            + (missing and f"; unfinished{round_.why and f' when {round_.why}'}: {missing}"),
-            count,
-            gathered,
-        )
 
 
 class _Arrivals:
     """The results of a round, as they come."""
 
-    def __init__(self, aggregator: AsyncAggregator, round_: _Round) -> None:
+    def __init__(self, aggregator: AsyncAggregator, round_: Round) -> None:
         self._aggregator = aggregator
         self._round = round_
         self._taken = 0
@@ -566,26 +472,8 @@ class _Arrivals:
 
     async def __anext__(self) -> OperationResult:
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._aggregator._until(self._round, _more_than(self._taken))
+        await self._aggregator._until(self._round, more_than(self._taken))
         if self._taken >= len(self._round.ended):
             raise StopAsyncIteration
         self._taken += 1
         return self._round.ended[self._taken - 1].result()
-
-
-_Goal = Callable[[_Round], bool]
-
-
-def _all(round_: _Round) -> bool:
-    return round_.is_complete
-
-
-def _first(count: int) -> _Goal:
-    """Whether so many have succeeded, or cannot any more."""
-    return lambda round_: (
-        round_.successes >= count or len(round_.operations) - round_.failures < count
-    )
-
-
-def _more_than(taken: int) -> _Goal:
-    return lambda round_: len(round_.ended) > taken

@@ -19,7 +19,6 @@ collected. Nothing here waits but what says so.
 
 from __future__ import annotations
 
-import collections
 import math
 import threading
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from typing import TypeVarTuple, Unpack, overload
 
 import trio
 
-from ..errors import ConfigurationError, HorusError, nearest
+from ..errors import ConfigurationError, HorusError
 from ..topics.waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
 from .functions import refuse_if_abandoned
 from .helper import Helper, check_count, check_name, check_seconds
@@ -40,19 +39,16 @@ from .operation import (
     OperationStatus,
     check_function,
 )
+from .register import Register
 from .runner import Runner
 
-__all__ = ["AsyncHelper", "AsyncHelperStatistics", "OperationRefused", "UnknownOperation"]
+__all__ = ["AsyncHelper", "AsyncHelperStatistics", "OperationRefused"]
 
 ArgsT = TypeVarTuple("ArgsT")
 
 
 class OperationRefused(HorusError):
     """The queue is full, so the operation was not taken."""
-
-
-class UnknownOperation(HorusError, LookupError):
-    """No operation of that id is pending, and no result of it waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +148,7 @@ class AsyncHelper(Helper):
         state = "open" if self._is_open else "closed"
         return (
             f"<AsyncHelper {self._name!r}, {state}, {self._runner.pending} pending, "
-            f"{len(self._done)} uncollected>"
+            f"{self._register.uncollected} uncollected>"
         )
 
     # Handing over
@@ -186,7 +182,8 @@ class AsyncHelper(Helper):
         refuse_if_abandoned()
         with self._lock:
             runner = self._runner
-            self._name_it(operation)
+            self._check_accepts()
+            self._register.name(operation)
             if len(runner.queue) >= self._capacity or self._line:
                 if not self._drop_oldest or not runner.queue:
                     self._refused += 1
@@ -196,7 +193,7 @@ class AsyncHelper(Helper):
                         "or give it more workers or drop_oldest=True"
                     )
                 runner.drop_oldest(_dropped)
-            self._pending[operation.id] = operation
+            self._register.enter(operation)
             runner.add(operation)
         runner.act()
         return operation.id
@@ -219,7 +216,7 @@ class AsyncHelper(Helper):
         try:
             await line.take(operation)
         finally:
-            self._reserved.discard(operation.id)
+            self._register.release(operation)
             self._runner.act()
         return operation.id
 
@@ -248,7 +245,7 @@ class AsyncHelper(Helper):
                 timeout,
             )
         finally:
-            self._reserved.discard(operation.id)
+            self._register.release(operation)
             self._runner.act()
         return operation.id
 
@@ -277,16 +274,11 @@ class AsyncHelper(Helper):
             TickAbandoned: The calling tick was abandoned: it must not take results away.
         """
         refuse_if_abandoned()
-        if operation_id is not None:
-            operation = self._find(operation_id)
-            return None if operation.status is None else self._collect(operation)
-        if not self._done:
-            return []
-        with self._lock:
-            done = list(self._done.values())
-            self._done.clear()
-            self._collected += len(done)
-        return [operation.result() for operation in done]
+        register = self._register
+        if operation_id is None:
+            return register.collect_all()
+        operation = register.find(operation_id)
+        return None if operation.status is None else register.collect(operation)
 
     async def wait(self, operation_id: str) -> OperationResult:
         """Wait for an operation, and collect its result. A checkpoint.
@@ -299,7 +291,7 @@ class AsyncHelper(Helper):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         refuse_if_abandoned()
-        operation = self._find(operation_id)
+        operation = self._register.find(operation_id)
         if operation.status is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
         while operation.status is None:
@@ -309,7 +301,7 @@ class AsyncHelper(Helper):
                 lambda waiter=waiter: self._leave(operation, waiter),  # type: ignore[misc]
             )
             refuse_if_abandoned()
-        return self._collect(operation)
+        return self._register.collect(operation)
 
     def wait_blocking(self, operation_id: str, *, timeout: float | None = None) -> OperationResult:
         """`wait` for threads: blocks this one, for `timeout` seconds of real time at most.
@@ -321,7 +313,7 @@ class AsyncHelper(Helper):
         """
         refuse_on_loop("AsyncHelper.wait_blocking()", "await helper.wait(…)")
         refuse_if_abandoned()
-        operation = self._find(operation_id)
+        operation = self._register.find(operation_id)
         if operation.status is None:
             waiter = ThreadWaiter()
             in_time = waiter.wait(
@@ -334,17 +326,17 @@ class AsyncHelper(Helper):
                 raise TimeoutError(
                     f"AsyncHelper.wait_blocking() waited {timeout:g} s for {operation_id!r}"
                 )
-        return self._collect(operation)
+        return self._register.collect(operation)
 
     # Looking, and giving up
 
     def is_pending(self, operation_id: str) -> bool:
         """Whether that operation waits or runs; it may have ended when you look. Any thread."""
-        return operation_id in self._pending
+        return operation_id in self._register.pending
 
     def pending_count(self) -> int:
         """How many operations wait or run; any thread."""
-        return len(self._pending)
+        return len(self._register.pending)
 
     def cancel(self, operation_id: str) -> bool:
         """Cancel a pending operation; any thread, never waits.
@@ -361,7 +353,7 @@ class AsyncHelper(Helper):
         refuse_if_abandoned()
         with self._lock:
             runner = self._runner
-            operation = self._pending.get(operation_id)
+            operation = self._register.pending.get(operation_id)
             was_pending = operation is not None and runner.give_up(operation, "by cancel()")
         runner.act()
         return was_pending
@@ -369,7 +361,7 @@ class AsyncHelper(Helper):
     def statistics(self) -> AsyncHelperStatistics:
         """A consistent snapshot; any thread."""
         with self._lock:
-            runner = self._runner
+            runner, register = self._runner, self._register
             counts = runner.counts
             return AsyncHelperStatistics(
                 name=self._name,
@@ -382,9 +374,9 @@ class AsyncHelper(Helper):
                 pending=runner.pending,
                 running=len(runner.running),
                 refused=self._refused,
-                collected=self._collected,
-                uncollected=len(self._done),
-                discarded=self._discarded,
+                collected=register.collected,
+                uncollected=register.uncollected,
+                discarded=register.discarded,
                 abandoned=len(runner.out),
             )
 
@@ -392,22 +384,18 @@ class AsyncHelper(Helper):
 
     def _begin(self) -> None:
         """A new life: nothing is pending, nothing waits."""
+        self._register = Register(self._owner, self._lock, self._bound)
         self._runner = Runner(
             self._owner,
             self._lock,
             self._workers,
             self._max_abandoned,
-            self._ended,
+            self._register.ended,
             lambda: self._line.serve() if len(self._line) else (),
         )
         self._line: Line[Operation, Operation] = Line(self._lock, self._give, self._take_back)
         self._accepts = False
-        self._pending: dict[str, Operation] = {}
-        self._reserved: set[str] = set()
-        self._done: collections.OrderedDict[str, Operation] = collections.OrderedDict()
-        self._unwanted: set[Operation] = set()
-        self._number = 0
-        self._refused = self._collected = self._discarded = 0
+        self._refused = 0
 
     async def _opened(self, nursery: trio.Nursery) -> None:
         with self._lock:
@@ -444,44 +432,23 @@ class AsyncHelper(Helper):
             function, args, timeout, check_function(self._owner, function), operation_id
         )
 
-    def _name_it(self, operation: Operation) -> None:
-        """See to its having an id that is its own, and to somebody's serving it. Locked."""
+    def _check_accepts(self) -> None:
         if not self._accepts:
             raise self._closed_error()
-        if not operation.id:
-            while True:
-                self._number += 1
-                operation.id = f"#{self._number}"
-                if not self._is_taken(operation.id):
-                    return
-        if self._is_taken(operation.id):
-            state = "has a result to be collected" if operation.id in self._done else "is pending"
-            raise ConfigurationError(
-                f"{self._owner}: operation_id={operation.id!r} {state}; expected an id that is not "
-                "in use, or none: then one is made"
-            )
-
-    def _is_taken(self, operation_id: str) -> bool:
-        return (
-            operation_id in self._pending
-            or operation_id in self._done
-            or operation_id in self._reserved
-        )
 
     def _reserve(self, operation: Operation) -> Line[Operation, Operation]:
         """Keep its id until it is submitted."""
         with self._lock:
-            self._name_it(operation)
-            self._reserved.add(operation.id)
+            self._check_accepts()
+            self._register.reserve(operation)
             return self._line
 
     def _give(self, operation: Operation) -> list[Operation]:
         """Take one that waits for room, if there is some. Locked."""
-        if not self._accepts:
-            raise self._closed_error()
+        self._check_accepts()
         if len(self._runner.queue) >= self._capacity:
             return []
-        self._pending[operation.id] = operation
+        self._register.enter(operation)
         self._runner.add(operation)
         return [operation]
 
@@ -489,46 +456,9 @@ class AsyncHelper(Helper):
         """Who has submitted it is gone without having learnt so."""
         with self._lock:
             runner = self._runner
-            if operation.status is None:
-                self._unwanted.add(operation)
-                runner.give_up(operation, "by whoever was about to submit it")
-            elif self._done.get(operation.id) is operation:
-                del self._done[operation.id]
-                self._discarded += 1
+            self._register.disown(operation)
+            runner.give_up(operation, "by whoever was about to submit it")
         runner.act()
-
-    def _ended(self, operation: Operation) -> None:
-        """Keep its result. Locked."""
-        if operation in self._unwanted:
-            self._unwanted.discard(operation)
-            self._discarded += 1
-        else:
-            self._done[operation.id] = operation
-            if len(self._done) > self._bound:
-                self._done.popitem(last=False)
-                self._discarded += 1
-        del self._pending[operation.id]  # last: `_find` looks here first, and takes no lock
-
-    def _find(self, operation_id: str) -> Operation:
-        """The operation of that id."""
-        operation = self._pending.get(operation_id) or self._done.get(operation_id)
-        if operation is None:
-            with self._lock:
-                known = (*self._pending, *self._done)[:100]
-            raise UnknownOperation(
-                f"{self._owner} has no operation {operation_id!r} and no result of it: it was "
-                "never submitted, or its result was collected or discarded"
-                f"{nearest(operation_id, known)}"
-            )
-        return operation
-
-    def _collect(self, operation: Operation) -> OperationResult:
-        """Its result; it is forgotten, unless somebody else has seen to that."""
-        with self._lock:
-            if self._done.get(operation.id) is operation:
-                del self._done[operation.id]
-                self._collected += 1
-        return operation.result()
 
     def _enter(self, operation: Operation, waiter: Waiter) -> bool:
         with self._lock:

@@ -708,7 +708,7 @@ async def test_an_abandoned_tick_is_woken_and_takes_nothing(gate: Gate) -> None:
         helper.submit(gate, operation_id="it")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, in_tick)
-            await eventually(lambda: helper._pending["it"].waiters)
+            await eventually(lambda: helper._register.pending["it"].waiters)
             fence.close()
         gate.opened.set()
         assert (await helper.wait("it")).success
@@ -795,7 +795,7 @@ async def test_virtual_time_stands_still_until_the_sleeper_has_been_woken() -> N
     async with AsyncHelper(workers=1) as helper:
         gate = threading.Event()
         one = helper.submit(gate.wait)
-        helper._pending[one].waiters.append(Slow())
+        helper._register.pending[one].waiters.append(Slow())
         gate.set()
         await helper.wait(one)
         await helper.submit_wait(double, 1)
@@ -884,7 +884,7 @@ async def test_closing_answers_everybody_who_waits(gate: Gate) -> None:
         nursery.start_soon(wait)
         nursery.start_soon(trio.to_thread.run_sync, wait_blocking)
         nursery.start_soon(submit)
-        await eventually(lambda: len(helper._pending["it"].waiters) == 2)
+        await eventually(lambda: len(helper._register.pending["it"].waiters) == 2)
         await gate.wait_for()
     assert sorted(map(str, answers)) == sorted(map(str, [CANCELLED, CANCELLED, "closed"]))
 
@@ -969,7 +969,7 @@ async def test_waiting_cancelled_everywhere(autojump_clock: MockClock) -> None:
         return AsyncHelper(grace=0)
 
     async def use(helper: AsyncHelper) -> object:
-        if not helper.is_pending("it") and not helper._done:
+        if not helper.is_pending("it") and not helper._register.uncollected:
             helper.submit(slowly, 1, "there", operation_id="it")
         return (await helper.wait("it")).value
 
