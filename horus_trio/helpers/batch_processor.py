@@ -12,10 +12,8 @@ the dead letters, or, where there are none, kept. Nothing overtakes it.
 
 from __future__ import annotations
 
-import collections
 import functools
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -31,6 +29,7 @@ from ..messages import Fence, current_fence
 from ..topics import Overflow
 from ..topics.waiting import TaskWaiter, Waiter, refuse_on_loop
 from .attempt import FAILURES, Attempt, Caller, Threads, TimedOut
+from .backlog import Backlog
 from .dead_letters import append_lines
 from .helper import Helper, check_count, check_seconds
 from .line import Line
@@ -149,8 +148,8 @@ class BatchProcessor(Helper, Generic[T]):
         owner = f"BatchProcessor {name!r}"
         if not callable(process):
             raise ConfigurationError(f"{owner}: process={process!r:.80}, expected a function")
-        self._batch_size = check_count(owner, "batch_size", batch_size)
-        self._interval = check_seconds(owner, "interval", interval)
+        batch_size = check_count(owner, "batch_size", batch_size)
+        interval = check_seconds(owner, "interval", interval)
         self._capacity = check_count(owner, "capacity", capacity)
         if capacity < batch_size:
             raise ConfigurationError(
@@ -178,33 +177,23 @@ class BatchProcessor(Helper, Generic[T]):
         self._errors = ErrorLog(LOG, self._clock)
         self._lock = threading.Lock()
         self._met: set[Fence] = set()
-        # Items are numbered in their order: the buffer begins with number `_taken`.
-        self._buffer: collections.deque[tuple[T, float]] = collections.deque()
-        self._taken = 0
-        self._wanted = 0  # those below go without delay
-        self._under_way: list[T] = []
-        self._under_way_from = 0
+        self._backlog = Backlog[T](batch_size, interval, capacity)
         self._attempts: list[Attempt] = []  # at the batch under way
-        self._kept: list[T] = []
-        self._left_from = math.inf  # those above were left by closing
-        self._reserved = 0
-        self._limit = self._capacity  # of the buffer, less what is reserved or kept
         self._adders = Line[None, None](self._lock, self._reserve, self._give_back)
         self._flushers = Line[int, bool](self._lock, self._is_settled, lambda _: None)
         self._sleeper: Waiter | None = None
         self._closing_now = trio.Event()
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
-        self._added = self._processed = self._dead = self._dropped = self._returned = 0
-        self._batches = self._failures = self._timeouts = 0
+        self._failures = self._timeouts = 0
         self._last_error: str | None = None
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed"
         with self._lock:
-            waiting = len(self._buffer) + len(self._under_way)
-            kept = f", {len(self._kept)} unprocessed" if self._kept else ""
-        return f"<BatchProcessor {self._name!r}, {state}, {waiting} waiting{kept}>"
+            waiting, kept = self._backlog.waiting, len(self._backlog.kept)
+        unprocessed = f", {kept} unprocessed" if kept else ""
+        return f"<BatchProcessor {self._name!r}, {state}, {waiting} waiting{unprocessed}>"
 
     # Putting in
 
@@ -293,8 +282,7 @@ class BatchProcessor(Helper, Generic[T]):
         been processed.
         """
         with self._lock:
-            kept, self._kept = self._kept, []
-            self._returned += len(kept)
+            kept = self._backlog.take_kept()
             wake = self._let_in()
         _wake(wake)
         return kept
@@ -302,16 +290,17 @@ class BatchProcessor(Helper, Generic[T]):
     def statistics(self) -> BatchProcessorStatistics:
         """A consistent snapshot; any thread."""
         with self._lock:
+            backlog = self._backlog
             return BatchProcessorStatistics(
                 name=self._name,
-                added=self._added,
-                processed=self._processed,
-                dead=self._dead,
-                dropped=self._dropped,
-                returned=self._returned,
-                unprocessed=len(self._kept),
-                waiting=len(self._buffer) + len(self._under_way),
-                batches=self._batches,
+                added=backlog.added,
+                processed=backlog.processed,
+                dead=backlog.dead,
+                dropped=backlog.dropped,
+                returned=backlog.returned,
+                unprocessed=len(backlog.kept),
+                waiting=backlog.waiting,
+                batches=backlog.batches,
                 failures=self._failures,
                 timeouts=self._timeouts,
                 threads_left_behind=len(self._threads),
@@ -319,7 +308,7 @@ class BatchProcessor(Helper, Generic[T]):
                 last_error=self._last_error,
             )
 
-    # The buffer; the lock is held
+    # With the lock held
 
     def _look(self, fence: Fence) -> None:
         if fence not in self._met:
@@ -329,10 +318,7 @@ class BatchProcessor(Helper, Generic[T]):
 
     def _append(self, item: T) -> Waiter | None:
         """Put it in; whom to wake."""
-        self._added += 1
-        self._buffer.append((item, self._clock()))
-        count = len(self._buffer)
-        return self._rouse() if count == 1 or count >= self._batch_size else None
+        return self._rouse() if self._backlog.append(item, self._clock()) else None
 
     def _rouse(self) -> Waiter | None:
         """The worker, if it sleeps, to be woken once."""
@@ -346,52 +332,30 @@ class BatchProcessor(Helper, Generic[T]):
                 f"BatchProcessor {self._name!r} is full with {self._capacity} items: wait with "
                 "add_async or add_blocking, or choose by overflow=… what is dropped"
             )
-        self._dropped += 1
-        if self._overflow is Overflow.DROP_OLDEST and self._buffer:
-            self._buffer.popleft()
-            self._taken += 1
+        if self._overflow is Overflow.DROP_OLDEST and self._backlog.drop_oldest():
             return True
-        self._added += 1
+        self._backlog.drop_newest()
         return False
 
     def _let_in(self) -> list[Waiter]:
         """Serve those who wait for room, as far as there is some; whom to wake."""
-        self._limit = self._capacity - self._reserved - len(self._kept)
+        self._backlog.make_room()
         return self._adders.serve()
 
     def _reserve(self, _: None) -> list[None]:
-        if self._is_open and len(self._buffer) >= self._limit:
+        if self._is_open and self._backlog.is_full:
             return []
-        self._reserved += 1  # also if it is closed: who was waiting finds out
-        self._limit -= 1
+        self._backlog.reserve()  # also if it is closed: who was waiting finds out
         return [None]
 
-    def _settled(self) -> int:
-        """Up to which number all is settled."""
-        return self._taken if not self._under_way else self._under_way_from
-
     def _is_settled(self, number: int) -> list[bool]:
-        """Whether all up to this number is settled; False: closing has left some of it."""
-        if number > self._left_from:
-            return [False]
-        return [True] if number <= self._settled() else []
-
-    def _is_due(self) -> bool:
-        """Whether a batch is to go."""
-        buffer = self._buffer
-        return bool(buffer) and (
-            len(buffer) >= self._batch_size
-            or self._taken < self._wanted
-            or buffer[0][1] + self._interval <= self._clock()
-        )
+        """What to tell one who waits for it: whether it was settled, or left by closing."""
+        settled = self._backlog.is_settled(number)
+        return [] if settled is None else [settled]
 
     def _take_batch(self) -> list[Waiter]:
         """It is under way now; whom to wake, since there is room."""
-        pop = self._buffer.popleft
-        count = min(len(self._buffer), self._batch_size)
-        self._under_way = [pop()[0] for _ in range(count)]
-        self._under_way_from = self._taken
-        self._taken += count
+        self._backlog.take_batch()
         self._attempts = []
         return self._let_in()
 
@@ -410,7 +374,7 @@ class BatchProcessor(Helper, Generic[T]):
                 self._look(fence)
             if not self._is_open:
                 self._check_open()
-            if len(self._buffer) >= self._limit and not overflows():
+            if self._backlog.is_full and not overflows():
                 return False
             sleeper = self._append(item)
         if sleeper is not None:
@@ -420,7 +384,7 @@ class BatchProcessor(Helper, Generic[T]):
     def _give_back(self, _: None) -> None:
         """Somebody who had room reserved is gone."""
         with self._lock:
-            self._reserved -= 1
+            self._backlog.give_back()
             wake = self._let_in()
         _wake(wake)
 
@@ -429,7 +393,7 @@ class BatchProcessor(Helper, Generic[T]):
         wake: list[Waiter] = []
         try:
             with self._lock:
-                self._reserved -= 1
+                self._backlog.give_back()
                 try:
                     if fence is not None:
                         self._look(fence)
@@ -449,29 +413,18 @@ class BatchProcessor(Helper, Generic[T]):
             if fence is not None:
                 self._look(fence)
             self._check_open()
-            number = self._wanted = self._taken + len(self._buffer)
+            number = self._backlog.hurry()
             sleeper = self._rouse()
         if sleeper is not None:
             sleeper.wake()
         return number
 
-    def _settle(self, count: Callable[[int], None]) -> None:
-        """The batch under way is none any more; `count` is told its size."""
+    def _settle(self, outcome: Callable[[], None]) -> None:
+        """The batch under way is none any more; `outcome` says what became of it."""
         with self._lock:
-            count(len(self._under_way))
-            self._under_way = []
+            outcome()
             wake = [*self._flushers.serve(), *self._let_in()]
         _wake(wake)
-
-    def _count_processed(self, size: int) -> None:
-        self._processed += size
-        self._batches += 1
-
-    def _count_dead(self, size: int) -> None:
-        self._dead += size
-
-    def _keep(self, size: int) -> None:
-        self._kept += self._under_way
 
     def _flushed(self, settled: bool) -> None:
         if not settled:
@@ -491,17 +444,13 @@ class BatchProcessor(Helper, Generic[T]):
         self._closing_now, self._done = trio.Event(), trio.Event()
         self._scope = trio.CancelScope(shield=True)
         self._errors = ErrorLog(LOG, self._clock)
-        now = self._clock()
         with self._lock:
-            self._left_from = math.inf
-            self._buffer.extend((item, now) for item in self._kept)
-            self._kept = []
-            self._limit = self._capacity - self._reserved
+            self._backlog.resume(self._clock())
         nursery.start_soon(self._work)
 
     async def _closing(self) -> None:
         with self._lock:
-            self._wanted = self._taken + len(self._buffer)
+            self._backlog.hurry()
             wake = self._let_in()
             sleeper = self._rouse()
         _wake(wake if sleeper is None else [*wake, sleeper])
@@ -510,17 +459,10 @@ class BatchProcessor(Helper, Generic[T]):
         with trio.CancelScope(shield=True):  # it ends in time by itself
             await self._done.wait()
         with self._lock:
-            if self._under_way and self._has_succeeded():
-                self._count_processed(len(self._under_way))
-                self._under_way = []
-            left = [*self._under_way, *(item for item, _ in self._buffer)]
-            if left:
-                self._left_from = self._settled()
-                self._kept += left
-                self._under_way = []
-                self._taken += len(self._buffer)
-                self._buffer.clear()
-            kept = len(self._kept)
+            if self._backlog.under_way and self._has_succeeded():
+                self._backlog.count_processed()
+            self._backlog.leave()
+            kept = len(self._backlog.kept)
             wake = self._flushers.serve()
         _wake(wake)
         self._errors.close()
@@ -551,7 +493,7 @@ class BatchProcessor(Helper, Generic[T]):
         await trio.lowlevel.checkpoint()
         while True:
             with self._lock:
-                wake = self._take_batch() if self._is_due() else None
+                wake = self._take_batch() if self._backlog.due <= self._clock() else None
             if wake is not None:
                 _wake(wake)
                 return True
@@ -563,10 +505,10 @@ class BatchProcessor(Helper, Generic[T]):
 
     def _fall_asleep(self, patience: trio.CancelScope, waiter: Waiter) -> bool:
         with self._lock:
-            if self._is_due() or self._closing_now.is_set():
+            due = self._backlog.due
+            if due <= self._clock() or self._closing_now.is_set():
                 return False
-            if self._buffer:
-                patience.deadline = self._buffer[0][1] + self._interval
+            patience.deadline = due
             self._sleeper = waiter
             return True
 
@@ -584,17 +526,17 @@ class BatchProcessor(Helper, Generic[T]):
             delay = min(2 * delay, self._max_backoff)
             error = None if self._has_succeeded() else await self._call(self._process)
         if error is None or self._has_succeeded():
-            self._settle(self._count_processed)
+            self._settle(self._backlog.count_processed)
         elif self._dead_letter is not None and await self._bury(self._dead_letter, error):
-            self._settle(self._count_dead)
+            self._settle(self._backlog.count_dead)
         else:
-            self._settle(self._keep)
+            self._settle(self._backlog.keep)
 
     async def _call(self, function: Caller[T], *args: object) -> BaseException | None:
         attempt = Attempt()
         if function is self._process:
             self._attempts.append(attempt)
-        error = await function.call(attempt, self._under_way, *args)
+        error = await function.call(attempt, self._backlog.under_way, *args)
         if error is not None:
             with self._lock:
                 self._failures += 1

@@ -221,8 +221,7 @@ async def test_what_was_handed_to_a_cancelled_adder_is_given_back(
                     await wait_all_tasks_blocked()
                     scope.cancel()
                     with processor._lock:  # as if there were room at this very moment
-                        processor._buffer.popleft()
-                        processor._dropped += 1
+                        processor._backlog.drop_oldest()
                         waiters = processor._let_in()
                     for waiter in waiters:
                         waiter.wake()
@@ -230,7 +229,7 @@ async def test_what_was_handed_to_a_cancelled_adder_is_given_back(
                 nursery.start_soon(cancel)
                 await processor.add_async(2)
         assert scope.cancelled_caught
-        assert processor._reserved == 0
+        assert processor._backlog._reserved == 0
         assert processor.add(3)
         with pytest.raises(trio.WouldBlock):
             processor.add(4)
@@ -797,7 +796,7 @@ async def test_an_abandoned_tick_adds_nothing() -> None:
         Writer("hang", "hang").write, batch_size=1, capacity=1, close_grace=0
     ) as processor:
         processor.add(0)
-        await eventually(lambda: len(processor._buffer) == 0)
+        await eventually(lambda: len(processor._backlog) == 0)
         processor.add(1)
 
         async def in_task(call: Callable[[], Awaitable[object]]) -> None:
@@ -860,7 +859,7 @@ async def test_its_awaits_are_swept(what: str, autojump_clock: MockClock) -> Non
 
     def lawful(box: Box) -> bool:
         assert is_lawful(box.processor)
-        assert box.processor._reserved == 0
+        assert box.processor._backlog._reserved == 0
         return True
 
     sweep = await cancel_everywhere(Box, use, observe=lawful)

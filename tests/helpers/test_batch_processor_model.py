@@ -176,7 +176,7 @@ class World:
         with trio.move_on_after(tenths / 10):
             await processor.flush()
             s = processor.statistics()
-            out = {*self.processed, *self.dead, *self.taken, *processor._kept}
+            out = {*self.processed, *self.dead, *self.taken, *processor._backlog.kept}
             assert len(before - out) <= s.dropped
 
     async def play(self, steps: list[tuple[str, int]]) -> BatchProcessor[int]:
