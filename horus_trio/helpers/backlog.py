@@ -12,6 +12,8 @@ import collections
 import math
 from typing import Generic, TypeVar
 
+from .delivery import Delivered
+
 __all__ = ["Backlog"]
 
 T = TypeVar("T")
@@ -127,25 +129,19 @@ class Backlog(Generic[T]):
         self._under_way_from = self._taken
         self._taken += count
 
-    # What becomes of the batch under way
-
-    def count_processed(self) -> None:
-        """It was processed."""
-        self.processed += len(self.under_way)
-        self.batches += 1
-        self.under_way = []
-
-    def count_dead(self) -> None:
-        """It has gone to the dead letters."""
-        self.dead += len(self.under_way)
-        self.under_way = []
-
-    def keep(self) -> None:
-        """It is to be had from `take_kept`."""
-        self.kept += self.under_way
-        self.under_way = []
-
     # Settling
+
+    def settle(self, delivered: Delivered) -> None:
+        """Have no batch under way, since this has become of it; keep it if it is left."""
+        match delivered:
+            case Delivered.PROCESSED:
+                self.processed += len(self.under_way)
+                self.batches += 1
+            case Delivered.DEAD:
+                self.dead += len(self.under_way)
+            case Delivered.NOT:
+                self.kept += self.under_way
+        self.under_way = []
 
     def is_settled(self, number: int) -> bool | None:
         """Whether all up to this number is settled.
@@ -166,7 +162,7 @@ class Backlog(Generic[T]):
         """Keep all there is, under way or not: it is closed."""
         if self.under_way or self._items:
             self._left_from = self._settled
-            self.keep()
+            self.settle(Delivered.NOT)
             self.kept += (item for item, _ in self._items)
             self._taken += len(self._items)
             self._items.clear()

@@ -13,37 +13,26 @@ the dead letters, or, where there are none, kept. Nothing overtakes it.
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
 from ..errors import ConfigurationError
-from ..logs import ErrorLog, OffLoopLogger, headline, text_of
 from ..messages import Fence, current_fence
 from ..topics import Overflow
 from ..topics.waiting import TaskWaiter, Waiter, refuse_on_loop
-from .attempt import FAILURES, Attempt, Caller, Threads, TimedOut
+from .attempt import FAILURES
 from .backlog import Backlog
-from .dead_letters import append_lines
+from .delivery import LOG, DeadLetter, Delivered, Delivery
 from .helper import Helper, check_count, check_seconds
 from .line import Line
 
 __all__ = ["BatchProcessor", "BatchProcessorStatistics"]
 
 T = TypeVar("T")
-
-DeadLetter: TypeAlias = Callable[[list[T], BaseException], object] | str | os.PathLike[str]
-
-LEFT_BEHIND = 8
-"""How many threads of ``def`` functions may be left behind."""
-
-LOG: OffLoopLogger = OffLoopLogger(logging.getLogger("horus_trio.helpers"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +135,17 @@ class BatchProcessor(Helper, Generic[T]):
     ) -> None:
         super().__init__(name)
         owner = f"BatchProcessor {name!r}"
-        if not callable(process):
-            raise ConfigurationError(f"{owner}: process={process!r:.80}, expected a function")
+        self._lock = threading.Lock()
+        self._delivery = Delivery(
+            owner,
+            self._lock,
+            process,
+            dead_letter,
+            process_timeout,
+            retries=retries,
+            backoff=backoff,
+            max_backoff=max_backoff,
+        )
         batch_size = check_count(owner, "batch_size", batch_size)
         interval = check_seconds(owner, "interval", interval)
         self._capacity = check_count(owner, "capacity", capacity)
@@ -162,31 +160,15 @@ class BatchProcessor(Helper, Generic[T]):
                 "DROP_NEWEST"
             )
         self._overflow = overflow
-        self._retries = check_count(owner, "retries", retries, least=0)
-        self._backoff = check_seconds(owner, "backoff", backoff, zero=True)
-        self._max_backoff = check_seconds(owner, "max_backoff", max_backoff, zero=True)
-        if process_timeout is not None:
-            process_timeout = check_seconds(owner, "process_timeout", process_timeout)
         self._close_grace = check_seconds(owner, "close_grace", close_grace, zero=True)
-        self._threads = Threads(LEFT_BEHIND)
-        self._process = Caller[T]("process", process, process_timeout, self._threads)
-        self._dead_letter: Caller[T] | None = None
-        if dead_letter is not None:
-            function = _function_of(owner, dead_letter)
-            self._dead_letter = Caller("dead_letter", function, process_timeout, self._threads)
-        self._errors = ErrorLog(LOG, self._clock)
-        self._lock = threading.Lock()
         self._met: set[Fence] = set()
         self._backlog = Backlog[T](batch_size, interval, capacity)
-        self._attempts: list[Attempt] = []  # at the batch under way
         self._adders = Line[None, None](self._lock, self._reserve, self._give_back)
         self._flushers = Line[int, bool](self._lock, self._is_settled, lambda _: None)
         self._sleeper: Waiter | None = None
         self._closing_now = trio.Event()
         self._done = trio.Event()
         self._scope = trio.CancelScope(shield=True)
-        self._failures = self._timeouts = 0
-        self._last_error: str | None = None
 
     def __repr__(self) -> str:
         state = "open" if self._is_open else "closed"
@@ -290,7 +272,7 @@ class BatchProcessor(Helper, Generic[T]):
     def statistics(self) -> BatchProcessorStatistics:
         """A consistent snapshot; any thread."""
         with self._lock:
-            backlog = self._backlog
+            backlog, delivery = self._backlog, self._delivery
             return BatchProcessorStatistics(
                 name=self._name,
                 added=backlog.added,
@@ -301,11 +283,11 @@ class BatchProcessor(Helper, Generic[T]):
                 unprocessed=len(backlog.kept),
                 waiting=backlog.waiting,
                 batches=backlog.batches,
-                failures=self._failures,
-                timeouts=self._timeouts,
-                threads_left_behind=len(self._threads),
+                failures=delivery.failures,
+                timeouts=delivery.timeouts,
+                threads_left_behind=len(delivery.threads),
                 capacity=self._capacity,
-                last_error=self._last_error,
+                last_error=delivery.last_error,
             )
 
     # With the lock held
@@ -356,7 +338,7 @@ class BatchProcessor(Helper, Generic[T]):
     def _take_batch(self) -> list[Waiter]:
         """It is under way now; whom to wake, since there is room."""
         self._backlog.take_batch()
-        self._attempts = []
+        self._delivery.begin()
         return self._let_in()
 
     # The same, with what happens outside of the lock
@@ -419,13 +401,6 @@ class BatchProcessor(Helper, Generic[T]):
             sleeper.wake()
         return number
 
-    def _settle(self, outcome: Callable[[], None]) -> None:
-        """The batch under way is none any more; `outcome` says what became of it."""
-        with self._lock:
-            outcome()
-            wake = [*self._flushers.serve(), *self._let_in()]
-        _wake(wake)
-
     def _flushed(self, settled: bool) -> None:
         if not settled:
             raise trio.ClosedResourceError(
@@ -443,7 +418,7 @@ class BatchProcessor(Helper, Generic[T]):
     async def _opened(self, nursery: trio.Nursery) -> None:
         self._closing_now, self._done = trio.Event(), trio.Event()
         self._scope = trio.CancelScope(shield=True)
-        self._errors = ErrorLog(LOG, self._clock)
+        self._delivery.open(self._clock)
         with self._lock:
             self._backlog.resume(self._clock())
         nursery.start_soon(self._work)
@@ -455,17 +430,18 @@ class BatchProcessor(Helper, Generic[T]):
             sleeper = self._rouse()
         _wake(wake if sleeper is None else [*wake, sleeper])
         self._closing_now.set()
+        self._delivery.hurry()
         self._scope.deadline = trio.current_time() + self._close_grace
         with trio.CancelScope(shield=True):  # it ends in time by itself
             await self._done.wait()
         with self._lock:
-            if self._backlog.under_way and self._has_succeeded():
-                self._backlog.count_processed()
+            if self._backlog.under_way and self._delivery.has_succeeded:
+                self._backlog.settle(Delivered.PROCESSED)
             self._backlog.leave()
             kept = len(self._backlog.kept)
             wake = self._flushers.serve()
         _wake(wake)
-        self._errors.close()
+        self._delivery.close()
         if kept:
             LOG.warning(
                 "BatchProcessor %r was closed with %d %s unprocessed; take_unprocessed() returns "
@@ -484,7 +460,7 @@ class BatchProcessor(Helper, Generic[T]):
         except FAILURES as error:
             if not self._scope.cancel_called:
                 raise
-            self._tell(error)  # of a function that was cancelled
+            self._delivery.tell(error)  # of a function that was cancelled
         finally:
             self._done.set()
 
@@ -517,51 +493,11 @@ class BatchProcessor(Helper, Generic[T]):
 
     async def _deliver(self) -> None:
         """Have the batch under way processed, or else see to it that it is not lost."""
-        delay = self._backoff
-        error = await self._call(self._process)
-        for _ in range(self._retries):
-            if error is None:
-                break
-            await self._pause(min(delay, self._max_backoff))
-            delay = min(2 * delay, self._max_backoff)
-            error = None if self._has_succeeded() else await self._call(self._process)
-        if error is None or self._has_succeeded():
-            self._settle(self._backlog.count_processed)
-        elif self._dead_letter is not None and await self._bury(self._dead_letter, error):
-            self._settle(self._backlog.count_dead)
-        else:
-            self._settle(self._backlog.keep)
-
-    async def _call(self, function: Caller[T], *args: object) -> BaseException | None:
-        attempt = Attempt()
-        if function is self._process:
-            self._attempts.append(attempt)
-        error = await function.call(attempt, self._backlog.under_way, *args)
-        if error is not None:
-            with self._lock:
-                self._failures += 1
-                self._timeouts += isinstance(error, TimedOut)
-            self._tell(error)
-        return error
-
-    async def _bury(self, dead_letter: Caller[T], error: BaseException) -> bool:
-        return await self._call(dead_letter, error) is None
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait before another attempt; closing cuts short the pause that it falls into."""
-        if self._closing_now.is_set():
-            await trio.sleep(seconds)
-            return
-        with trio.move_on_after(seconds):
-            await self._closing_now.wait()
-
-    def _has_succeeded(self) -> bool:
-        """Whether an attempt at this batch that was too slow has come to a good end by now."""
-        return any(attempt.succeeded for attempt in self._attempts)
-
-    def _tell(self, error: BaseException) -> None:
-        self._last_error = headline(error)
-        self._errors.tell(f"BatchProcessor {self._name!r} failed", error, text_of(error))
+        delivered = await self._delivery.deliver(self._backlog.under_way)
+        with self._lock:
+            self._backlog.settle(delivered)
+            wake = [*self._flushers.serve(), *self._let_in()]
+        _wake(wake)
 
 
 def _never() -> bool:
@@ -571,16 +507,3 @@ def _never() -> bool:
 def _wake(waiters: Iterable[Waiter]) -> None:
     for waiter in waiters:
         waiter.wake()
-
-
-def _function_of(owner: str, dead_letter: object) -> Callable[..., object]:
-    if callable(dead_letter):
-        return dead_letter
-    if isinstance(dead_letter, (str, os.PathLike)) and os.fspath(dead_letter):
-        path = os.fspath(dead_letter)
-        if isinstance(path, str):
-            return functools.partial(append_lines, str(Path(path).absolute()))
-    raise ConfigurationError(
-        f"{owner}: dead_letter={dead_letter!r:.80}, expected a function of the items and the "
-        "error, or the path of a file"
-    )
