@@ -80,7 +80,7 @@ _OWNERS: dict[CodeType, Callable[[dict[str, Any]], Owner]] = {
     ),
     Inputs._tell_stale.__code__: lambda f: _callback(f["self"]._name, "on_stale"),
     NodeRunner._decide.__code__: lambda f: _callback(f["self"].name, "its failure policy"),
-    NodeRunner._initialise.__code__: lambda f: _callback(f["self"].name, "what builds it anew"),
+    NodeRunner._build_anew.__code__: lambda f: _callback(f["self"].name, "what builds it anew"),
     AsyncIOExecutor.publish.__code__: lambda f: _callback(None, "a result callback"),
 }
 """The functions by their code, and how the local variables of their frames tell whom they call."""

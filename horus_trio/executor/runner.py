@@ -1,8 +1,8 @@
 """The supervised task of one node: ``init``, tick after tick, ``shutdown``; again after a failure.
 
 The task is in a shielded nursery: nothing outside cancels it. It leaves when its mailbox says
-Shutdown, and the only scope that ends what it awaits, besides time limits, is its `_life`:
-cancelled when the node failed in the background, or when its time to finish is over.
+Shutdown, and all that ends what it awaits, besides time limits, is its `Life`: cut short when the
+node failed in the background, or when its time to finish is over.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..errors import HookTimedOut, TickCancelled
+from ..errors import TickCancelled
 from ..health import Ledger, NodeState, NodeStatistics
 from ..messages import Shutdown, Tick
 from ..node import Hook, Hooks, Node, NodeOptions, Seat
 from ..policies import Continue, Decision, EndRun, GiveUp, Miss, Rebuild, Suspend
-from ..timer import Alarm
 from .background import BackgroundTasks
 from .inputs import Inputs
 from .judge import Judge, is_interrupt
-from .kept_open import Belongings
-from .late_init import LateInit
+from .life import Life
 from .mailbox import Mailbox
 from .milestone import Milestone
 from .misses import Misses
+from .preparation import Preparation
 from .process import ProcessTicks
 from .safe_state import SafeState
 from .threads import ThreadCall
@@ -61,17 +60,14 @@ class NodeRunner:
 
     __slots__ = (
         "_background_error",
-        "_belongings",
         "_clock",
         "_gate",
-        "_grace",
         "_hooks",
         "_inputs",
-        "_is_cut",
         "_judge",
-        "_late_init",
         "_life",
         "_misses",
+        "_preparation",
         "_process",
         "_rebuild",
         "_started",
@@ -137,9 +133,6 @@ class NodeRunner:
         self._state = NodeState.NEW
         self._started = False
         self._gate: trio.Event | None = None
-        self._life = trio.CancelScope()
-        self._is_cut = False
-        self._grace: Alarm | None = None
         own = None
         if options.thread == "own" and hooks.uses_threads:
             own = executor.pool.own_worker(name)
@@ -182,15 +175,18 @@ class NodeRunner:
         )
         self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
-        self._belongings: Belongings | None = None
-        things = options.helpers
-        if self.seat.companion is not None:
-            things = (self.seat.companion, *things)
-        if things:
-            self._belongings = Belongings(
-                things, executor, options.shutdown_timeout, self._background_failed
-            )
-        self._late_init: LateInit | None = None
+        self._life = Life(self._worker, self._ticker, executor.timer, executor.clock)
+        self._preparation = Preparation(
+            executor,
+            name,
+            options,
+            self.seat,
+            self._life,
+            self._worker,
+            self._process,
+            self.done,
+            self._background_failed,
+        )
         self._inputs: Inputs | None = None
         if options.subs or options.pubs or options.on:
             self._inputs = Inputs(
@@ -284,15 +280,15 @@ class NodeRunner:
         self._worker.fence.expire()
         call = self._worker.call
         if self._state is NodeState.BACKING_OFF:
-            self._life.cancel()
+            self._life.scope.cancel()
         elif call is not None and call.waits_for_thread:
-            self._cut_short()
+            self._life.cut_short()
         elif call is not None or self._worker.stuck is not None:
-            self._cut_short_in(self.options.shutdown_timeout)
+            self._life.cut_short_in(self.options.shutdown_timeout)
         elif self.mailbox.busy and self.seat.waiting_for is not None:
-            self._cut_short()
+            self._life.cut_short()
         elif self.mailbox.busy or self._state is NodeState.STARTING:
-            self._cut_short_in(min(FINISH_GRACE, self.options.shutdown_timeout))
+            self._life.cut_short_in(min(FINISH_GRACE, self.options.shutdown_timeout))
 
     def force(self, grace: float) -> None:
         """Cancel whatever is in flight at once; hooks have `grace` seconds from now."""
@@ -304,11 +300,10 @@ class NodeRunner:
             grace /= 2
             self.safe_state.hurry(now + grace)
         self._worker.force(now, grace)
-        self._cut_short()
+        self._life.cut_short()
         if self._tasks is not None:
             self._tasks.cancel()
-        if self._belongings is not None:
-            self._belongings.force(now + grace)
+        self._preparation.force(now + grace)
 
     # In an emergency
 
@@ -397,14 +392,14 @@ class NodeRunner:
             else:
                 decision = await self._init_failed(error)
             await self._end(decision, error)
-            await self._close_belongings()
+            await self._close_helpers()
             if self.mailbox.leaving is not None or not isinstance(decision, Rebuild):
                 break
             self._enter(NodeState.BACKING_OFF, "backing off before its restart")
-            with self._life:
+            with self._life.scope:
                 await trio.sleep(decision.delay)
                 await self._worker.wait_while_stuck()
-            self._life = trio.CancelScope()
+            self._life.renew()
             if self.mailbox.leaving is None:
                 self.ledger.restarts += 1
         if isinstance(decision, (GiveUp, EndRun)):
@@ -418,11 +413,9 @@ class NodeRunner:
         self._background_error = self.init_error = None
         self._worker.renew_fence(expired=self.mailbox.leaving is not None)
         self._enter(NodeState.STARTING, "in init")
-        error = await self._open_belongings()
-        if error is None:
-            error = await self._initialise()
-        if error is None and self._process is not None:
-            error = await self._prepare_process(self._process)
+        error = await self._prepare()
+        if isinstance(error, TickCancelled) and self._background_error is not None:
+            error = self._background_error  # which has cut it short
         self.init_error = error
         self.settled.set()
         if error is None:
@@ -451,73 +444,35 @@ class NodeRunner:
             self._worker.renew_fence()  # a shutdown has time of its own, and may publish
             await self._run_hook(self._hooks.shutdown)
 
-    async def _initialise(self) -> BaseException | None:
-        if self.ledger.restarts and self._rebuild is not None:
-            try:
-                self._replace(*self._rebuild())
-            except FAILURES as failure:
-                return failure
+    async def _prepare(self) -> BaseException | None:
+        preparation = self._preparation
+        if preparation.has_helpers:
+            self.phase = "opening its helpers"
+            error = await preparation.open_helpers()
+            self.phase = "in init"
+            if error is not None:
+                return error
+        try:
+            self._build_anew()
+        except FAILURES as failure:
+            return failure
         try:
             await self.safe_state.prepare()
         except RuntimeError as failure:  # no thread could be started
             return failure
-        hook = self._hooks.init
-        if hook is None:
-            return None
-        error: BaseException | None = None
-        late_init = self._look_after_init()
-        life = self._life
-        with life:
-            error = await self._worker.call_hook(
-                hook,
-                self.options.init_timeout,
-                on_late=lambda result: late_init.ended(result, self._hooks.shutdown),
-            )
-        self._life = trio.CancelScope()
-        if life.cancelled_caught:
-            error = TickCancelled(f"init of node {self.name!r} was cancelled")
-        if isinstance(error, TickCancelled):
-            return self._background_error or error
-        return error
+        error = await preparation.initialise(self._hooks)
+        return await preparation.start_process(self.node) if error is None else error
 
-    async def _open_belongings(self) -> BaseException | None:
-        if self._belongings is None:
-            return None
-        self.phase = "opening its helpers"
-        limit = trio.move_on_after(self.options.init_timeout)
-        error: BaseException | None = None
-        with self._life as life, limit:
-            try:
-                await self._belongings.open()
-            except (*FAILURES, BaseExceptionGroup) as failure:
-                error = failure
-        self._life = trio.CancelScope()
-        self.phase = "in init"
-        if limit.cancelled_caught:
-            error = HookTimedOut(
-                f"the helpers of node {self.name!r} were not open within its init_timeout of "
-                f"{self.options.init_timeout:g} s"
-            )
-        if life.cancelled_caught:
-            error = TickCancelled(f"init of node {self.name!r} was cancelled")
-        return error
+    def _build_anew(self) -> None:
+        """Have another instance for a restart, if it was added as something that makes one."""
+        if self.ledger.restarts and self._rebuild is not None:
+            self._replace(*self._rebuild())
 
-    async def _close_belongings(self) -> None:
-        if self._belongings is None:
-            return
-        self.phase = "closing its helpers"
-        for error in await self._belongings.close():
-            self._hook_failed("closing its helpers", error)
-
-    async def _prepare_process(self, process: ProcessTicks) -> BaseException | None:
-        """Have a worker ready for the first tick; if there is none, init is undone."""
-        error = await process.prepare(self.node)
-        self._life = trio.CancelScope()  # it may have been cut short
-        if error is not None:
-            self._look_after_init().owe()
-        if isinstance(error, TickCancelled):
-            return self._background_error or error
-        return error
+    async def _close_helpers(self) -> None:
+        if self._preparation.has_helpers:
+            self.phase = "closing its helpers"
+            for error in await self._preparation.close_helpers():
+                self._hook_failed("closing its helpers", error)
 
     async def _init_failed(self, error: BaseException) -> Decision | None:
         """What follows, once its background tasks have ended; None: it was told to leave."""
@@ -533,12 +488,12 @@ class NodeRunner:
             self._judge.note(error, "init")
         if leaving:
             return None  # nothing is to be shut down
-        with self._life:
+        with self._life.scope:
             await self._worker.wait_while_stuck()
             await self._shut_down_late()
             if self.mailbox.leaving is None:
                 decision = await self._decide(error, "init")
-        self._life = trio.CancelScope()
+        self._life.renew()
         # A node that is not initialised cannot tick on: it tries again.
         if isinstance(decision, Continue):
             return Rebuild(1.0)
@@ -548,41 +503,36 @@ class NodeRunner:
 
     async def _shut_down_late(self) -> None:
         """Undo an init that succeeded after it had been given up, if its shutdown is async."""
-        if self._late_init is not None and self._late_init.take_debt():
+        if self._preparation.owes_shutdown():
             await self._run_hook(self._hooks.shutdown)
-
-    def _look_after_init(self) -> LateInit:
-        if self._late_init is None:
-            self._late_init = LateInit(self.name, self.executor.log, self.done)
-        return self._late_init
 
     async def _serve(self) -> Decision | None:
         """Tick until told to leave, or until a failure ends this incarnation."""
         self._enter(NodeState.RUNNING, "ticking")
         decision: Decision | None = None
-        mailbox, ticker = self.mailbox, self._ticker
+        mailbox, ticker, life = self.mailbox, self._ticker, self._life
         if self._inputs is not None:
             self._inputs.start()
         self._turnstile.begin()
-        self._is_cut = False
+        life.is_cut = False
         while mailbox.leaving is None and self._background_error is None:
             error: BaseException | None = None
-            with ticker.open_scope() as self._life:
+            with ticker.open_scope() as life.scope:
                 error = await self._tick_on()
-            if self._life.cancelled_caught:
-                if self._is_cut:
+            if life.scope.cancelled_caught:
+                if life.is_cut:
                     break
                 error = ticker.error
             if error is not None:
-                self._life = trio.CancelScope()
-                if self._is_cut:
-                    self._life.cancel()
-                with self._life:
+                life.renew()
+                if life.is_cut:
+                    life.scope.cancel()
+                with life.scope:
                     decision = await self._tick_failed(error)
-                if decision is not None or self._life.cancelled_caught:
+                if decision is not None or life.scope.cancelled_caught:
                     break
             self._tick_over()
-        self._life = trio.CancelScope()
+        life.renew()
         self._turnstile.end()
         self.safe_state.tick_ended()
         if self._inputs is not None:
@@ -590,9 +540,9 @@ class NodeRunner:
         if mailbox.leaving is not None:
             return None
         if decision is None and self._background_error is not None:
-            with self._life:
+            with life.scope:
                 await self._worker.wait_while_stuck()
-            self._life = trio.CancelScope()
+            life.renew()
             if mailbox.leaving is not None:
                 return None
             decision = await self._decide(self._background_error, "a background task")
@@ -710,19 +660,6 @@ class NodeRunner:
     def _observer_failed(self, error: BaseException, what: str = "on_stale") -> None:
         self._judge.note_observer(error, what)
 
-    # Leaving
-
-    def _cut_short_in(self, seconds: float) -> None:
-        if self._grace is None:
-            self._grace = self.executor.timer.alarm(lambda now: self._cut_short())
-        self._grace.set(self._clock() + seconds)
-
-    def _cut_short(self) -> None:
-        self._is_cut = True
-        self._worker.cancel()
-        self._ticker.lift_limit()
-        self._life.cancel()
-
     # Background tasks
 
     def _start_task(
@@ -750,7 +687,7 @@ class NodeRunner:
         ends = self.mailbox.leaving is not None or self.init_error is not None
         if self._background_error is None and not ends:
             self._background_error = error
-            self._cut_short()
+            self._life.cut_short()
 
     # The node's own things
 

@@ -364,7 +364,7 @@ BREAKERS = [
     Breaker(
         promise="G8",
         breaks="a stop waits for a backoff",
-        search="is NodeState.BACKING_OFF:\n            self._life.cancel()\n",
+        search="is NodeState.BACKING_OFF:\n            self._life.scope.cancel()\n",
         replace="is NodeState.BACKING_OFF:\n            pass\n",
         tests="matrix",
     ),
@@ -378,7 +378,7 @@ BREAKERS = [
     Breaker(
         promise="G8",
         breaks="a background task that fails is only noted",
-        search="            self._background_error = error\n            self._cut_short()\n",
+        search="            self._background_error = error\n            self._life.cut_short()\n",
         replace="            pass\n",
         tests="task_that_fails",
     ),

@@ -262,7 +262,7 @@ async def test_cancelled_everywhere(wait: str) -> None:
                 while sensors.running:
                     await trio.lowlevel.checkpoint()
 
-    sweep = await cancel_everywhere(lambda: sensors.all(a=0.01, b=0.02), use)
+    sweep = await cancel_everywhere(lambda: sensors.all(a=0.01, b=0.1), use)
     assert sweep.checkpoints >= 1, sweep
 
 
