@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Unpack
 import trio
 
 from ..errors import ConfigurationError
-from ..logs import Notice, Throttle, span
+from ..logs import WarningLog
 from ..node import AsyncNode, Seat
 from ..node.options import ConstructorKeywords
 from ..policies import FailurePolicy, Restart
@@ -129,7 +129,7 @@ class DriverNode(AsyncNode):
         self.unsent: int = 0
         self._stale_after = stale_after
         self._reconnect_after = reconnect_after
-        self._throttle = Throttle()
+        self._warnings = WarningLog()
         self._begin()
 
     # For subclasses
@@ -214,8 +214,7 @@ class DriverNode(AsyncNode):
 
     async def shutdown(self) -> None:
         """Disconnect."""
-        for notice in self._throttle.close(self.now):
-            self._tell(notice)
+        self._warnings.close(self.log, self.now)
         await self.driver.aclose()
 
     def _begin(self) -> None:
@@ -296,17 +295,7 @@ class DriverNode(AsyncNode):
                 await answer
 
     def _note(self, what: str, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
-        notice = self._throttle.admit(self.now, what, latest=text)
-        if notice is not None:
-            self._tell(notice)
-
-    def _tell(self, notice: Notice) -> None:
-        if notice.first and notice.count == 1:
-            self.log.warning("%s: %s", notice.family, notice.latest)
-        else:
-            repeats = span(notice.count, notice.seconds)
-            self.log.warning("%s %s: %s", notice.family, repeats, notice.latest)
+        self._warnings.tell(self.log, self.now, what, error)
 
     def _declared(self, option: str, options: Any) -> tuple[Any, ...]:
         """Topics declared in another way, in the constructor or else in the class."""

@@ -7,6 +7,7 @@ with their traceback and then as counts (`errors`), by a pure rule (`throttle`).
 from .errors import ErrorLog, headline, text_of
 from .thread import LogThread, OffLoopLogger, engine_logger
 from .throttle import Notice, Throttle, span
+from .troubles import WarningLog
 
 __all__ = [
     "ErrorLog",
@@ -14,6 +15,7 @@ __all__ = [
     "Notice",
     "OffLoopLogger",
     "Throttle",
+    "WarningLog",
     "engine_logger",
     "headline",
     "span",

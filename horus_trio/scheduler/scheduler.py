@@ -41,6 +41,7 @@ from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
 from .settings import SchedulerSettings, Staging, check_rate
+from .surroundings import in_asyncio_loop
 from .watchdog import make_dump
 
 __all__ = ["RunResult", "Scheduler"]
@@ -547,12 +548,7 @@ class Scheduler:
 
 
 def _refuse_asyncio() -> None:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_asyncio_loop():
         return
     raise NotRunning(
         "run() would block the asyncio loop this is called in; `await "

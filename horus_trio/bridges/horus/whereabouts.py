@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import trio
 
 from ...messages import current_fence
+from ...scheduler.surroundings import in_asyncio_loop
 from .record import current_record
 from .refusals import Refused
 
@@ -31,12 +30,7 @@ def refuse_nested(call: str) -> None:
             f"{call} blocks, and was called on a Trio loop: `await scheduler.engine.run(…)` runs "
             "the same nodes there, or `await trio.to_thread.run_sync(scheduler.run)` beside it"
         )
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not in_asyncio_loop():
         return
     raise Refused(
         f"{call} blocks, and was called on an asyncio loop: `await asyncio.to_thread("

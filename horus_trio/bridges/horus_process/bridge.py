@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias, Unpack
 import trio
 
 from ...errors import ConfigurationError, MessageTypeError, UnknownTopic, nearest
-from ...logs import Notice, Throttle, span
+from ...logs import WarningLog
 from ...node import AsyncNode, Seat
 from ...node.options import ConstructorKeywords
 from ...policies import FailurePolicy, Restart
@@ -155,7 +155,7 @@ class HorusBridge(AsyncNode):
         self._outlets = {outlet.topic.name: outlet for outlet in outlets}
         self._held = dict.fromkeys(self._outlets, 0)
         self._dropped = dict.fromkeys(self._outlets, 0)
-        self._throttle = Throttle()
+        self._warnings = WarningLog()
         self._looked: float = 0.0  # at the shared memory
         self._begin()
 
@@ -258,8 +258,7 @@ class HorusBridge(AsyncNode):
 
     def shutdown(self) -> None:
         """Close the topics."""
-        for notice in self._throttle.close(self.now):
-            self._tell(notice)
+        self._warnings.close(self.log, self.now)
         for name in self._outlets:
             self._dropped[name] = self._dropped_of(name)
         self._close()
@@ -302,17 +301,7 @@ class HorusBridge(AsyncNode):
         return lambda error: self._note(f"a message of HORUS's topic {name!r} was rejected", error)
 
     def _note(self, family: str, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}"
-        notice = self._throttle.admit(self.now, family, latest=text)
-        if notice is not None:
-            self._tell(notice)
-
-    def _tell(self, notice: Notice) -> None:
-        if notice.first and notice.count == 1:
-            self.log.warning("%s: %s", notice.family, notice.latest)
-        else:
-            repeats = span(notice.count, notice.seconds)
-            self.log.warning("%s %s: %s", notice.family, repeats, notice.latest)
+        self._warnings.tell(self.log, self.now, family, error)
 
     # Counts
 

@@ -14,9 +14,10 @@ import contextlib
 import functools
 import socketserver
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
+
+from .serving import serve_until_stdin_closes
 
 __all__ = ["SonarServer", "main"]
 
@@ -54,13 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--good", type=int, default=4)
     options = parser.parse_args(argv)
-
-    with SonarServer(options.good) as server:
-        sys.stdout.write(f"{server.server_address[1]}\n")
-        sys.stdout.flush()
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        sys.stdin.read()
-        server.shutdown()
+    serve_until_stdin_closes(SonarServer(options.good))
     return 0
 
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .serving import serve_until_stdin_closes
+
 __all__ = ["Answer", "Fate", "WeatherServer", "answers", "main"]
 
 
@@ -125,13 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(argv)
-
-    with WeatherServer(answers(options.seed)) as server:
-        sys.stdout.write(f"{server.server_port}\n")
-        sys.stdout.flush()
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        sys.stdin.read()
-        server.shutdown()
+    serve_until_stdin_closes(WeatherServer(answers(options.seed)))
     return 0
 
 
