@@ -146,3 +146,10 @@ def breakers(session: nox.Session) -> None:
     """Break each promise on purpose, and expect its test module to notice."""
     install(session, "tests")
     session.run("python", "tests/guarantees/breakers.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz whatever takes bytes from outside, for ten minutes, or for `-- SECONDS`."""
+    install(session, "tests")
+    session.run("python", "tests/fuzz/session.py", *session.posargs)

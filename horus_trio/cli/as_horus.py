@@ -20,6 +20,7 @@ from .errors import FAILED, USAGE, CommandFailed
 from .failure import described, failures
 from .last_resort import end_process
 from .looking import listening_if_possible
+from .target import is_file
 
 __all__ = ["run_as_horus"]
 
@@ -42,7 +43,7 @@ def run_as_horus(options: argparse.Namespace) -> int:
     if not words:
         raise CommandFailed("--as-horus: expected a program, as in --as-horus app.py", USAGE)
     path = Path(words[0])
-    if not path.is_file():
+    if not is_file(path):
         siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise CommandFailed(
             f"{path}: there is no such file{nearest(path.name, siblings) if siblings else ''}",

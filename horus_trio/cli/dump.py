@@ -27,5 +27,5 @@ def run(options: argparse.Namespace) -> int:
     """Print it."""
     with connected(options) as robot:
         text: str = robot.ask("dump")
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     return 0

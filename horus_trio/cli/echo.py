@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
                 if message["dropped"] > dropped:
                     sys.stderr.write(f"({message['dropped'] - dropped} dropped)\n")
                     dropped = message["dropped"]
-                sys.stdout.write(json.dumps(message["data"], ensure_ascii=False) + "\n")
+                text = json.dumps(message["data"], ensure_ascii=False)
+                # There may be halves of characters in it, which no file takes.
+                sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
                 sys.stdout.flush()
             if shown == options.count:
                 break

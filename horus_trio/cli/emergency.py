@@ -30,10 +30,10 @@ def run(options: argparse.Namespace) -> int:
     reason = {} if options.reason is None else {"reason": options.reason}
     with connected(options) as robot:
         reached = robot.ask("emergency", **reason)
-    sys.stdout.write(f"emergency: {reached['reason']}\n")
-    for fate, said in (("safe", "safe"), ("pending", "NOT SAFE YET"), ("failed", "NOT SAFE")):
-        for node in reached[fate]:
-            sys.stdout.write(f"  {node}: {said}\n")
-    if not any(reached[fate] for fate in ("safe", "pending", "failed")):
-        sys.stdout.write("  there is no critical node\n")
-    return 1 if reached["pending"] or reached["failed"] else 0
+        sys.stdout.write(f"emergency: {reached['reason']}\n")
+        for fate, said in (("safe", "safe"), ("pending", "NOT SAFE YET"), ("failed", "NOT SAFE")):
+            for node in reached[fate]:
+                sys.stdout.write(f"  {node}: {said}\n")
+        if not any(reached[fate] for fate in ("safe", "pending", "failed")):
+            sys.stdout.write("  there is no critical node\n")
+        return 1 if reached["pending"] or reached["failed"] else 0

@@ -42,12 +42,20 @@ def connected(options: argparse.Namespace) -> Iterator[Connection]:
     """A connection to the robot that is meant.
 
     Raises:
-        ControlError: There is none, or it is not clear which.
+        ControlError: There is none, or it is not clear which; or, from inside, what it has answered
+            is made otherwise than expected.
     """
     from .control.client import Connection, choose
+    from .control.errors import ControlError
 
-    with Connection(choose(options.robot).path) as robot:
-        yield robot
+    try:
+        with Connection(choose(options.robot).path) as robot:
+            yield robot
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise ControlError(
+            f"the robot answers what is not understood here ({type(error).__name__}: "
+            f"{error!s:.200}); use the horus-trio it was started with"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -26,25 +26,25 @@ def run(options: argparse.Namespace) -> int:
     """Print them."""
     with connected(options) as robot:
         nodes = list(robot.ask("statistics")["nodes"].values())
-    if options.json:
-        print_json(nodes)
-        return 0
-    print_table(
-        HEADER,
-        [
-            (
-                node["name"],
-                node["state"].lower().replace("_", " "),
-                "-" if node["rate"] is None else f"{node['rate']:g} Hz",
-                f"{node['achieved_rate']:.1f} Hz",
-                str(node["ok"]),
-                str(node["errors"] + node["timed_out"] + node["abandoned"]),
-                str(node["missed"]),
-                str(node["restarts"]),
-                f"{1e3 * node['lateness']['p99']:.1f} ms",
-            )
-            for node in nodes
-        ],
-        left=2,
-    )
+        if options.json:
+            print_json(nodes)
+            return 0
+        print_table(
+            HEADER,
+            [
+                (
+                    node["name"],
+                    node["state"].lower().replace("_", " "),
+                    "-" if node["rate"] is None else f"{node['rate']:g} Hz",
+                    f"{node['achieved_rate']:.1f} Hz",
+                    str(node["ok"]),
+                    str(node["errors"] + node["timed_out"] + node["abandoned"]),
+                    str(node["missed"]),
+                    str(node["restarts"]),
+                    f"{1e3 * node['lateness']['p99']:.1f} ms",
+                )
+                for node in nodes
+            ],
+            left=2,
+        )
     return 0

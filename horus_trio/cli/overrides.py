@@ -119,7 +119,7 @@ def _build(tree: ast.expr) -> Any:
     """The value of an expression: literals, and the names above."""
     match tree:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in _MAKERS:
-            named = {k.arg: _build(k.value) for k in keywords if k.arg is not None}
+            named = {_name(keyword): _build(keyword.value) for keyword in keywords}
             return _MAKERS[name](*map(_build, args), **named)
         case ast.Attribute(value=ast.Name(id=owner), attr=attr) if owner in _CHOICES:
             try:
@@ -139,3 +139,9 @@ def _build(tree: ast.expr) -> Any:
                     f"{ast.unparse(tree)!r} is no value; expected a literal, "
                     f"{', '.join(_MAKERS)}(…), Miss.SKIP or the like"
                 ) from None
+
+
+def _name(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError(f"'**{ast.unparse(keyword.value)}' is no value; write each one out")
+    return keyword.arg

@@ -23,7 +23,7 @@ from horus_trio.errors import nearest
 from .errors import USAGE, CommandFailed
 from .failure import described
 
-__all__ = ["load"]
+__all__ = ["is_file", "load"]
 
 Ingredient: TypeAlias = horus.Node | type[horus.Node]
 
@@ -52,7 +52,7 @@ def load(target: str) -> horus.Scheduler:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not is_file(path):
         siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
         hint = nearest(path.name, siblings) if siblings else ""
         kind = "it is a folder" if path.is_dir() else "there is no such file"
@@ -86,7 +86,7 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError:
         here = [p.stem for p in Path.cwd().glob("*.py")]
         file = Path(*name.split(".")).with_suffix(".py")
-        hint = f"; did you mean {str(file)!r}?" if file.is_file() else ""
+        hint = f"; did you mean {str(file)!r}?" if is_file(file) else ""
         raise CommandFailed(
             f"there is no module {name!r}{hint or (nearest(name, here) if here else '')}", USAGE
         ) from None
@@ -110,6 +110,18 @@ def _run_target(target: str, code: Callable[[], Any]) -> Any:
         raise CommandFailed(f"{target} could not be imported\n{described(error)}") from None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file.
+
+    Raises:
+        CommandFailed: That cannot be said: its name is too long, or its folder is closed to us.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise CommandFailed(f"{path!s:.200}: {error.strerror}", USAGE) from None
+
+
 # Finding
 
 
@@ -124,6 +136,8 @@ def _attribute(module: ModuleType, path: str, target: str) -> Any:
             raise CommandFailed(
                 f"{target}: {where} has no attribute {part!r}{nearest(part, public)}", USAGE
             ) from None
+        except Exception as error:  # noqa: BLE001 - it is the target's, such as a property
+            raise CommandFailed(f"{target}: {part!r} failed\n{described(error)}") from None
     return found
 
 

@@ -26,18 +26,18 @@ def run(options: argparse.Namespace) -> int:
     """Print them."""
     with connected(options) as robot:
         topics = list(robot.ask("statistics")["topics"].values())
-    if options.json:
-        print_json(topics)
-        return 0
-    print_table(
-        HEADER,
-        [
-            (
-                topic["name"],
-                *(str(topic[counter]) for counter in ("sent", "received", "dropped", "depth")),
-                str(len(topic["subscriptions"])),
-            )
-            for topic in topics
-        ],
-    )
+        if options.json:
+            print_json(topics)
+            return 0
+        print_table(
+            HEADER,
+            [
+                (
+                    topic["name"],
+                    *(str(topic[counter]) for counter in ("sent", "received", "dropped", "depth")),
+                    str(len(topic["subscriptions"])),
+                )
+                for topic in topics
+            ],
+        )
     return 0

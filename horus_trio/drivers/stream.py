@@ -20,6 +20,9 @@ from .wire import Wire
 
 __all__ = ["StreamDriver"]
 
+AT_ONCE = 4096
+"""Bytes that are searched for messages before others may run; garbage takes the longest."""
+
 
 class StreamDriver(Driver[bytes]):
     """A driver of a device whose line is a stream of bytes.
@@ -40,6 +43,7 @@ class StreamDriver(Driver[bytes]):
         self._framing = copy.deepcopy(framing)
         self._wire: Wire | None = None
         self._frames: collections.deque[bytes] = collections.deque()
+        self._came = b""  # what was read and not looked at
         self._bytes_received = self._bytes_sent = 0
         self._let_others_run = False
 
@@ -68,6 +72,7 @@ class StreamDriver(Driver[bytes]):
             self._wire.close()
             self._wire = None
         self._frames.clear()
+        self._came = b""
         self._close_wire()
 
     async def _receive(self) -> bytes:
@@ -76,22 +81,29 @@ class StreamDriver(Driver[bytes]):
             await trio.lowlevel.checkpoint_if_cancelled()
             return frames.popleft()
         wire = self._plugged()
-        data = b""
-        if self._let_others_run:
+        if self._came:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        elif self._let_others_run:
             # An answer may have come since the send, and need not be waited for.
             self._let_others_run = False
             await trio.lowlevel.checkpoint_if_cancelled()
-            data = wire.read_nowait()
+            self._take(wire.read_nowait())
         while True:
-            if not data:
+            if not self._came:
                 data = await wire.read()
                 if not data:
                     raise DeviceGone(f"{self.name} has hung up")
-            self._bytes_received += len(data)
+                self._take(data)
+            data, self._came = self._came[:AT_ONCE], self._came[AT_ONCE:]
             frames.extend(self._framing.feed(data))
             if frames:
                 return frames.popleft()
-            data = b""
+            if self._came:
+                await trio.lowlevel.checkpoint()
+
+    def _take(self, data: bytes) -> None:
+        self._bytes_received += len(data)
+        self._came = data
 
     async def _send(self, message: bytes) -> None:
         data = self._framing.encode(message)
@@ -119,6 +131,7 @@ class StreamDriver(Driver[bytes]):
         """Forget what has come over the connection before."""
         self._framing.reset()
         self._frames.clear()
+        self._came = b""
         self._let_others_run = False
 
     def _plugged(self) -> Wire:

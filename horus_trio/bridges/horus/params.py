@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
         found = yaml.read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except yaml.YamlError as error:
+    except (yaml.YamlError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
     if found is None:
         return {}

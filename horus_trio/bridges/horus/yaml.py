@@ -14,6 +14,9 @@ from ...errors import ConfigurationError
 
 __all__ = ["YamlError", "read", "written"]
 
+MOST_VALUES = 1_000_000
+"""In a document. References are short, and what they stand for is copied."""
+
 _PLAIN = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -65,10 +68,30 @@ def read(content: str) -> Any:
     Loader.add_constructor("tag:yaml.org,2002:int", _int)
     Loader.add_constructor("tag:yaml.org,2002:float", _float)
     try:
-        return yaml.load(content, Loader)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        text = str(error).replace(' in "<unicode string>"', "")
-        raise YamlError(" ".join(text.split())) from error
+        value = yaml.load(content, Loader)
+        size = _size(value, {})
+    except Exception as error:
+        # Besides its own errors, tags that do not fit raise KeyError, AttributeError and others.
+        said = str(error) if isinstance(error, yaml.YAMLError | ValueError) else repr(error)
+        raise YamlError(" ".join(said.replace(' in "<unicode string>"', "").split())) from error
+    if size > MOST_VALUES:
+        raise YamlError(
+            f"it stands for more than {MOST_VALUES} values, by references to references; write "
+            "them out"
+        )
+    return value
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values it is when each reference is written out; one to what it is in counts 1."""
+    if not isinstance(value, (dict, list, set, tuple)):
+        return 1
+    size = known.get(id(value))
+    if size is None:
+        known[id(value)] = 1
+        parts = value.values() if isinstance(value, dict) else value
+        size = known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return size
 
 
 def written(values: dict[str, Any]) -> str:

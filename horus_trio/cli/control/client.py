@@ -99,7 +99,7 @@ class Connection:
             if "error" in answer:
                 raise ControlError(str(answer["error"]))
             return answer["ok"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ControlError(f"the robot answers {line[:80]!r}: is it one?") from None
 
     def _line(self) -> bytes:
@@ -134,8 +134,7 @@ def running() -> list[RobotAddress]:
         pid = owner_of(path)
         try:
             with Connection(path, GREETING) as robot:
-                hello = robot.ask("robot")
-                found.append(RobotAddress(name=hello["name"], pid=hello["pid"], path=path))
+                found.append(_introduced(robot.ask("robot"), path))
         except ControlError as error:
             if isinstance(error.__cause__, (ConnectionRefusedError, FileNotFoundError)):
                 if not _is_alive(pid):
@@ -144,6 +143,19 @@ def running() -> list[RobotAddress]:
             else:
                 found.append(RobotAddress(name=path.name.rpartition("-")[0], pid=pid, path=path))
     return found
+
+
+def _introduced(hello: object, path: Path) -> RobotAddress:
+    """What a robot says of itself.
+
+    Raises:
+        ControlError: It is none.
+    """
+    match hello:
+        case {"name": str(name), "pid": int(pid)}:
+            return RobotAddress(name=name, pid=pid, path=path)
+        case _:
+            raise ControlError(f"it says {hello!r:.80}: is it a robot?")
 
 
 def choose(which: str | None) -> RobotAddress:

@@ -37,6 +37,8 @@ def rendered(message: object) -> Any:
         return _Walk().value(message, DEPTH)
     except RuntimeError:  # its publisher changes it meanwhile
         return f"<{type(message).__name__}, which is being changed>"
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+        return f"<{type(message).__name__}, which raises {type(error).__name__} when looked at>"
 
 
 class _Walk:

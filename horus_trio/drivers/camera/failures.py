@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import stat
+import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,7 +27,7 @@ PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
 WITHOUT_CONNECTION = frozenset({"udp", "rtp", "srt"})
 
-MOST_LINES = 100
+MOST_BYTES = 16 * 1024
 """Of the beginning of an answer."""
 
 USUAL = "expected a stream that FFmpeg knows, such as MJPEG or H.264"
@@ -164,17 +165,12 @@ def _of_server(connection: socket.socket, scheme: str, host: str, address: str) 
         return f"it answers, and sends no video: {USUAL}"
     try:
         connection.sendall(question.encode("utf-8", "replace"))
-        with connection.makefile("rb") as answer:
-            status = answer.readline(1000).decode("latin-1").split(None, 2)
-            kind = ""
-            for _ in range(MOST_LINES):
-                name, _, value = answer.readline(1000).decode("latin-1").strip().partition(":")
-                if name.lower() == "content-type":
-                    kind = value.strip()
-                if not name:
-                    break
+        first, *others = _head(connection).decode("latin-1").split("\n")
     except TimeoutError:
         return "it accepts the connection and says nothing: see whether it works, and start it anew"
+    status = first.split(None, 2)
+    fields = dict(map(_field, reversed(others)))  # the first of a name counts
+    kind = fields.get("content-type", "")
     code = status[1] if len(status) > 1 and re.fullmatch(r"\d{3}", status[1]) else ""
     if code == "401":
         tried = "; those in the address may be wrong" if login else ""
@@ -185,6 +181,36 @@ def _of_server(connection: socket.socket, scheme: str, host: str, address: str) 
         return f"it does not speak {scheme.upper()}: check the port"
     said = f", but {kind[:80]}" if kind else ""
     return f"it sends no video{said}: check the path in the address; {USUAL}"
+
+
+def _head(connection: socket.socket) -> bytes:
+    """What an answer says before its body, as far as it comes in time.
+
+    Raises:
+        TimeoutError: Nothing has come.
+    """
+    end = time.monotonic() + PATIENCE
+    head = b""
+    while len(head) < MOST_BYTES and not re.search(rb"\n\r?\n", head):
+        left = end - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            data = connection.recv(1024)
+        except TimeoutError:
+            if not head:
+                raise
+            break
+        if not data:
+            break
+        head += data
+    return re.split(rb"\n\r?\n", head, maxsplit=1)[0]
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip().lower(), value.strip()
 
 
 def _basic(login: str) -> str:

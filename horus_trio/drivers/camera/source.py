@@ -56,7 +56,7 @@ def source_of(given: object) -> Source:
     if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         return Source("device", given, str(given))
     text = os.fsdecode(given) if isinstance(given, (str, os.PathLike)) else ""
-    if not text or "\0" in text:
+    if not text or "\0" in text or not _is_a_name(text):
         raise ConfigurationError(
             f"Camera(source={given!r:.80}): expected the number of a camera, such as 0 for "
             "/dev/video0, the path of a video, or an address, such as "
@@ -89,6 +89,15 @@ def source_of(given: object) -> Source:
             '"http://192.168.0.7:8080/video"'
         )
     return Source("address", text, _without_password(text))
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether a file could be called so: there is no half of a character in it."""
+    try:
+        os.fsencode(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_device(path: str) -> bool:

@@ -152,12 +152,11 @@ class SlcanDecoder:
         *lines, rest = (self._rest + data).replace(b"\a", b"\a\r").split(b"\r")
         items: list[Item] = []
         for line in lines:
-            if self._is_skipping:
-                self._is_skipping = False
-                self.discarded += len(line)
-                if not line.endswith(b"\a"):
+            # Too long a line is none, whether it has come in one piece or in many.
+            if self._is_skipping or len(line) - line.endswith(b"\a") > LONGEST:
+                line = self._skip(line)
+                if not line:
                     continue
-                line = b"\a"
             items += self._items(line, timestamp)
         if self._is_skipping or len(rest) > LONGEST:
             self.rejected += not self._is_skipping
@@ -166,6 +165,13 @@ class SlcanDecoder:
             rest = b""
         self._rest = rest
         return items
+
+    def _skip(self, line: bytes) -> bytes:
+        """Throw the end of too long a line away, up to a refusal, if one ends it."""
+        self.rejected += not self._is_skipping
+        self._is_skipping = False
+        self.discarded += len(line.removesuffix(b"\a"))
+        return line[-1:] if line.endswith(b"\a") else b""
 
     def _items(self, line: bytes, timestamp: float) -> list[Item]:
         """What a line is: nothing, one thing, or a refusal after something cut off."""
@@ -180,7 +186,8 @@ class SlcanDecoder:
                 self._reject(line[:-1])
             return [Reply.REFUSED]
         if line.startswith(b"\n"):  # the end of a line as others have it
-            return self._items(line[1:], timestamp) if len(line) > 1 else []
+            rest = line.lstrip(b"\n")
+            return self._items(rest, timestamp) if rest else []
         if match := FLAGS.fullmatch(line):
             return [Flags(int(match[1], 16))]
         if match := STATE.fullmatch(line):

@@ -295,7 +295,8 @@ class _Named(NamedTuple):
 
     @property
     def is_numbered(self) -> bool:
-        return self.ending.isdigit() and len(self.ending) <= LONGEST
+        # There are digits, such as ², that no number is made of.
+        return self.ending.isascii() and self.ending.isdigit() and len(self.ending) <= LONGEST
 
 
 def _by_age(files: list[_Named]) -> list[_Named]:

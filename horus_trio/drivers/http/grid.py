@@ -79,6 +79,6 @@ def _date(text: str | None) -> datetime.datetime | None:
         return None
     try:
         date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=datetime.UTC)

@@ -16,7 +16,7 @@ from ..errors import ReceiveFailed
 from .options import HttpOptions
 from .picking import NEEDED, JsonField, JsonPath, NotThere
 from .polled import Polled
-from .reading import HttpReading
+from .reading import HttpReading, decoded
 
 __all__ = ["JsonSensor"]
 
@@ -146,7 +146,7 @@ class JsonSensor(Polled[T]):
     def _document(self, reading: HttpReading) -> Any:
         body, whole = reading.body, self._fields is None
         try:
-            text = body.decode(reading.charset) if reading.charset else body
+            text = decoded(body, reading.charset) if reading.charset else body
         except (LookupError, ValueError):
             text = body  # there is no such character set, or it is another one
         try:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import email.message
+import encodings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from encodings.aliases import aliases
 
-__all__ = ["HttpReading"]
+__all__ = ["HttpReading", "decoded"]
+
+CHARSETS = frozenset(aliases.values()) | {"cp737", "cp874", "koi8_t", "koi8_u", "utf_8_sig"}
+"""What a document may be written in. Python keeps each other name it is asked for, for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,23 @@ class HttpReading:
     def text(self) -> str:
         """The body as text, in `charset` or else UTF-8. What is not valid becomes ``\\ufffd``."""
         try:
-            return self.body.decode(self.charset or "utf-8", errors="replace")
+            return decoded(self.body, self.charset or "utf-8", errors="replace")
         except (LookupError, ValueError):  # there is no such character set, or it is none
             return self.body.decode(errors="replace")
+
+
+def decoded(body: bytes, charset: str, errors: str = "strict") -> str:
+    """A body in a character set that a server has named.
+
+    Python's other codecs are none: to decode Punycode takes a time that grows with the square of
+    the length.
+
+    Raises:
+        LookupError: There is no such character set.
+        ValueError: The body is not in it.
+    """
+    name = encodings.normalize_encoding(charset[:40]).lower()
+    name = aliases.get(name, name)
+    if name not in CHARSETS:
+        raise LookupError(f"{charset!r:.80} is no character set")
+    return body.decode(name, errors)

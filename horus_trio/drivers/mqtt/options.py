@@ -28,6 +28,7 @@ class MqttOptions:
         window: Messages of QoS 1 and 2 that may be under way to the broker and not yet
             acknowledged; and as many the other way.
         held: Messages of QoS 0 that are held until they are received. Then the oldest are dropped.
+            As many of the others are held when the broker has forgotten them.
         max_message: Bytes a payload may have, either way. With MQTT 5 the broker is told, and
             drops those far above for this client; others are rejected when they come.
         connect_within: Seconds in which connecting must come about, the broker's answers included.

@@ -9,7 +9,9 @@ What is overridden has a name with an underscore, since paho has no other way:
   acknowledgements by hand it says nothing, and the broker would wait for ever;
 - the number of a message, which begins again after 65535: it is none that is in use;
 - what is sent again: not a message whose sending was cancelled, and not more at once than the
-  broker takes.
+  broker takes;
+- how much is read at once, which is one packet, and how much of that is kept: one that is too long
+  is cut off, since it will be rejected.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ class PahoClient(Client):
             not just been given to ``on_message``: whether somebody has it still, and is going to
             acknowledge it.
         given: How many messages were given to ``on_message``; counted by who has set that.
+        cut_off: Bytes that were cut off the present packet, which is too long.
     """
 
     def __init__(
@@ -56,6 +59,32 @@ class PahoClient(Client):
         self.line: Line | None = None
         self.release = release
         self.given = 0
+        self.cut_off: int = 0
+        self._longest = longest_packet(options)
+
+    @property
+    def incoming(self) -> int:
+        """Messages of QoS 2 that have come and were not released."""
+        return len(self._in_messages)
+
+    @property
+    def waiting(self) -> int:
+        """Packets that are to be written."""
+        return len(self._out_packet)
+
+    def forget_incoming(self) -> None:
+        """The broker has forgotten the session, and releases none of these."""
+        with self._in_message_mutex:
+            self._in_messages.clear()
+
+    def read_packet(self) -> MQTTErrorCode:
+        """Read one, or as much as there is of one. paho's `loop_read` reads as many as it likes."""
+        if self._sock is None:
+            return MQTTErrorCode.MQTT_ERR_NO_CONN
+        result = self._packet_read()
+        if result == MQTTErrorCode.MQTT_ERR_AGAIN:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return self._loop_rc_handle(result) if result > 0 else result
 
     def withdraw(self, number: int) -> None:
         """Forget a message that did not go out whole."""
@@ -81,6 +110,17 @@ class PahoClient(Client):
             raise ConnectionError("there is no line")
         return self.line
 
+    def _packet_read(self) -> MQTTErrorCode:
+        if self._in_packet["command"] == 0:
+            self.cut_off = 0
+        result = super()._packet_read()
+        packet = self._in_packet["packet"]
+        excess = len(packet) - self._longest
+        if excess > 0:
+            del packet[-excess:]
+            self.cut_off += excess
+        return result
+
     def _handle_pubrel(self) -> MQTTErrorCode:
         number = int.from_bytes(self._in_packet["packet"][:2], "big")
         given = self.given
@@ -88,6 +128,11 @@ class PahoClient(Client):
         if self.given == given and not self.release(number):
             self.ack(number, 2)
         return result
+
+
+def longest_packet(options: MqttOptions) -> int:
+    """Bytes of a packet that is not too long: what goes with a payload may have as much again."""
+    return min(options.max_message + 2 * 65536, 2**32 - 1)
 
 
 new_properties: Callable[[int], Any] = cast("Callable[[int], Any]", Properties)
@@ -101,7 +146,7 @@ def connect_properties(options: MqttOptions) -> Any:
     asked = new_properties(PacketTypes.CONNECT)
     asked.SessionExpiryInterval = options.session_expiry
     asked.ReceiveMaximum = options.window
-    asked.MaximumPacketSize = min(options.max_message + 2 * 65536, 2**32 - 1)
+    asked.MaximumPacketSize = longest_packet(options)
     return asked
 
 

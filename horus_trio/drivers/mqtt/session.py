@@ -47,6 +47,12 @@ LAST_READS = 10
 LOOKS = 10
 """How often, in the time of `MqttOptions.keepalive`, it is looked whether the broker is there."""
 
+MOST_NUMBERS = 65535
+"""Messages that may be under way at once, as MQTT has no more numbers."""
+
+MOST_WAITING = 16384
+"""Packets that wait to be written; each is the answer to one that was read."""
+
 PROTOCOL_ERROR = 0x82
 KEEPALIVE = 0x8D
 TAKEN_OVER = 0x8E
@@ -105,6 +111,8 @@ class Session:
         self.refused: list[tuple[MqttMessage, str]] = []
         self._incoming: collections.deque[Held] = collections.deque()
         self._held = 0
+        self._owed = 0  # of QoS 1 and 2, over this connection
+        self._most_owed = 2 * options.window if options.is_version_5 else MOST_NUMBERS
         self._outgoing: dict[int, MqttMessage] = {}
         self._connection = 0
         self._window = options.window
@@ -137,6 +145,7 @@ class Session:
         self.answer = self.granted = None
         self.lost, self.cause = "", None
         self._connection += 1
+        self._owed = 0
         asked: Any = {"properties": connect_properties(self.options)}
         if self.options.is_version_5:
             asked["clean_start"] = self.clean
@@ -170,13 +179,27 @@ class Session:
         line.blocked = False
         for _ in range(PACKETS):
             try:
-                self._note_end(self._client.loop_read())
+                self._note_end(self._client.read_packet())
             except Exception as error:  # noqa: BLE001 - paho looks at little before it takes it apart
                 self.lost = f"{NOT_MQTT} ({type(error).__name__}: {error})"
                 self.cause = error
                 line.close()
+            self._check_bounds(line)
             if self.lost or line.blocked or line.closed or not line.ahead:
                 break
+
+    def _check_bounds(self, line: Line) -> None:
+        """Hang up on a broker that fills the memory."""
+        client = self._client
+        if self._owed + client.incoming > self._most_owed:
+            fault = f"{self._most_owed} messages, and waits for no acknowledgement"
+        elif client.waiting > MOST_WAITING:
+            fault = f"what is to be answered, and reads none of {MOST_WAITING} answers"
+        else:
+            return
+        if not self.lost:
+            self.lost = f"sends {fault}"
+        line.close()
 
     def write(self) -> None:
         """Write what there is room for."""
@@ -221,6 +244,7 @@ class Session:
         if not qos:
             self._held -= 1
         elif held.connection == self._connection:
+            self._owed -= 1
             self._note_end(self._client.ack(held.number, qos))
         return held.message
 
@@ -231,18 +255,20 @@ class Session:
         except UnicodeDecodeError:
             self._reject(came)
             return
-        if len(message.payload) > self.options.max_message:
+        if len(message.payload) > self.options.max_message or self._client.cut_off:
             self._reject(came)
             return
         if not message.qos:
             if self._held >= self.options.held:
                 self._drop_oldest()
             self._held += 1
+        else:
+            self._owed += 1
         self._incoming.append(Held(message, came.mid, self._connection))
 
     def _reject(self, came: Any) -> None:
         self.rejected += 1
-        self.discarded += len(came.payload)
+        self.discarded += len(came.payload) + self._client.cut_off
         if came.qos:
             self._client.ack(came.mid, came.qos)
 
@@ -258,6 +284,7 @@ class Session:
         """Whether a message of QoS 2 that came over a connection before is still here."""
         for held in self._incoming:
             if held.message.qos == 2 and held.number == number:
+                self._owed += held.connection != self._connection
                 held.connection = self._connection
                 return True
         return False
@@ -333,11 +360,11 @@ class Session:
         client.hold_back(self._window)
         if self.answer.is_resumed:
             kept = [held for held in self._incoming if held.message.qos == 2]
-        elif self.clean:
-            self.dropped += len(self._incoming)
-            kept = []
         else:
-            kept = list(self._incoming)
+            client.forget_incoming()
+            most = 0 if self.clean else self.options.held
+            kept = list(self._incoming)[max(0, len(self._incoming) - most) :]
+            self.dropped += len(self._incoming) - len(kept)
             for held in kept:
                 held.number = 0
         self._incoming = collections.deque(kept)

@@ -8,8 +8,10 @@ blocking read, may be waited for again.
 from __future__ import annotations
 
 import collections
+import contextlib
+import reprlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -21,11 +23,24 @@ from ..wire import Wire
 from .replies import NotRedis, Refused, Replies, Word, packed
 from .server import RedisServer
 
-__all__ = ["Connection", "Lost"]
+__all__ = ["Connection", "Lost", "understood"]
 
 
 class Lost(Exception):
     """The connection is of no use any more; the text says why."""
+
+
+@contextlib.contextmanager
+def understood(reply: object) -> Iterator[None]:
+    """Inside, a reply is taken apart.
+
+    Raises:
+        Lost: It is made otherwise than an answer to what was asked.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise Lost(f"{reprlib.repr(reply)} is no answer to what was asked") from error
 
 
 class Connection:
@@ -44,13 +59,16 @@ class Connection:
         self.bytes_sent: int = 0
 
     @classmethod
-    async def connect(cls, server: RedisServer, library: ModuleType, *, longest: int) -> Connection:
+    async def connect(
+        cls, server: RedisServer, library: ModuleType, *, longest: int, most: int
+    ) -> Connection:
         """Connect and log in. A checkpoint; cancelled or failed, nothing is open.
 
         Arguments:
             server: Where, and with what password.
             library: The module ``coredis.parser``.
             longest: Bytes that a text may have.
+            most: Bytes that a reply may have.
 
         Raises:
             OSError: It is not there.
@@ -58,7 +76,7 @@ class Connection:
             Refused: It does not want us.
         """
         stream = await trio.open_tcp_stream(server.host, server.port)
-        connection = cls(wire_of(stream.socket, server.keepalive), Replies(library, longest))
+        connection = cls(wire_of(stream.socket, server.keepalive), Replies(library, longest, most))
         try:
             await connection._log_in(server)
         except BaseException:

@@ -20,7 +20,7 @@ from ..driver import Driver, DriverStatistics
 from ..errand import Errand
 from ..errors import ConnectFailed, DeviceGone, FrameError, SendFailed
 from .connection import Connection, Lost
-from .replies import EXTRA, Refused, Word
+from .replies import EXTRA, MOST, Refused, Word
 from .server import RedisServer
 
 __all__ = ["MIB", "RedisDriver", "plugged"]
@@ -83,6 +83,7 @@ class RedisDriver(Driver[T]):
             )
         EXTRA.check(own)
         self._max_message = max_message
+        self._largest_reply = MOST + max_message
         self._loaded: ModuleType | None = None
         self._command: Connection | None = None
         self._reader: Connection | None = None
@@ -129,7 +130,9 @@ class RedisDriver(Driver[T]):
         )
 
     async def _dial(self, library: ModuleType) -> Connection:
-        return await Connection.connect(self._server, library, longest=self._max_message)
+        return await Connection.connect(
+            self._server, library, longest=self._max_message, most=self._largest_reply
+        )
 
     async def _library(self) -> ModuleType:
         """The module of the parser. Its package takes a second to be imported, once."""

@@ -90,7 +90,14 @@ def _value(name: str | bytes, value: object) -> bytes:
 
 
 def entry_of(entry_id: bytes, words: Sequence[bytes]) -> StreamEntry:
-    """The entry of an id, and of names and values."""
+    """The entry of an id, and of names and values.
+
+    Raises:
+        TypeError: They are other than bytes.
+        ValueError: A name is without a value.
+    """
+    if not {bytes}.issuperset(map(type, words)):
+        raise TypeError(f"{words!r:.80} are no names and values")
     fields: dict[str | bytes, bytes] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         try:

@@ -10,7 +10,7 @@ import trio
 
 from ...errors import ConfigurationError
 from ..errors import FrameError
-from .connection import Lost
+from .connection import Lost, understood
 from .device import MIB, RedisDriver, plugged
 from .replies import Refused
 from .server import RedisServer
@@ -22,6 +22,9 @@ SLOW = (
     "client-output-buffer-limit for pubsub (32 MB by default): if so, receive faster, or use a "
     "RedisStream"
 )
+
+MOST_EARLY = 10_000
+"""Messages of the first channels that may come before it has subscribed to the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +98,14 @@ class RedisPubSub(RedisDriver[ChannelMessage]):
             push = await reader.next()
             if isinstance(push, Refused):
                 raise push
-            if push[0] in (b"subscribe", b"psubscribe"):
+            with understood(push):
+                kind = push[0]
+            if kind in (b"subscribe", b"psubscribe"):
                 missing -= 1
-            else:
+            elif len(early) < MOST_EARLY:
                 early.append(push)
+            else:
+                raise Lost(f"{MOST_EARLY} messages came, and no answer to the subscription")
         reader.put_back(early)
 
     async def _receive(self) -> ChannelMessage:
@@ -112,7 +119,8 @@ class RedisPubSub(RedisDriver[ChannelMessage]):
                 push = await plugged(self._reader).next()
                 if isinstance(push, Refused):
                     raise push
-                message = self._message(push)
+                with understood(push):
+                    message = self._message(push)
                 if message is not None:
                     return message
         except Refused as error:
@@ -127,6 +135,8 @@ class RedisPubSub(RedisDriver[ChannelMessage]):
         if data is None or len(data) > self._max_message:
             self._reject(0 if data is None else len(data))
             return None
+        if not isinstance(data, bytes):
+            raise TypeError(f"{data!r:.80} is no message")
         *pattern, channel = (name.decode("utf-8", "surrogateescape") for name in names)
         return ChannelMessage(channel=channel, data=data, pattern=pattern[0] if pattern else None)
 

@@ -104,7 +104,7 @@ class Reading(abc.ABC):
             raise reply
         if reply is not None:
             [[_, entries]] = reply
-            self._items.extend((entry_id, words) for entry_id, words in entries)
+            self._items.extend((checked_id(entry_id), words) for entry_id, words in entries)
 
 
 class FromPosition(Reading):
@@ -224,13 +224,27 @@ class InGroup(Reading):
     def _claimed(self, reply: Any) -> None:
         if isinstance(reply, Refused):
             raise reply
-        self._claim_from, entries, *deleted = reply
+        claim_from, entries, *deleted = reply
+        self._claim_from = checked_id(claim_from)
         for one in entries:
             if one is None:  # before Redis 7
                 self._lost += 1
             else:
-                self._items.append((one[0], one[1]))
+                self._items.append((checked_id(one[0]), one[1]))
         for ids in deleted:
             self._lost += len(ids)
         if self._claim_from == NO_ENTRY:
             self._claim_at = trio.current_time() + (self._group.claim_after or 0.0)
+
+
+def checked_id(entry_id: object) -> bytes:
+    """It, as what is asked for next.
+
+    Raises:
+        TypeError: It is not even bytes.
+        ValueError: It is no id.
+    """
+    if not isinstance(entry_id, bytes):
+        raise TypeError(f"{entry_id!r:.80} is no id of an entry")
+    position_of(entry_id)
+    return entry_id

@@ -1,9 +1,12 @@
 """Replies of a Redis server, out of the bytes that it sends; and commands as bytes.
 
 coredis parses. Its client is not used: that runs tasks in a nursery of its own, which a driver has
-not, and keeps what comes in buffers without a bound. Its parser does no I/O. Two things are added
-to it. A text that is longer than allowed is never kept: it is passed over while it comes, and None
-stands in its place. And a buffer that never runs empty, in a flood, does not grow.
+not, and keeps what comes in buffers without a bound. Its parser does no I/O. What is added to it
+keeps it bounded. A text that is longer than allowed is never kept: it is passed over while it
+comes, and None stands in its place. A buffer that never runs empty, in a flood, does not grow. And
+since the parser believes what it reads, it is watched: a length below zero has it go backwards, a
+line feed alone has it wait for ever, an array has no limit, and one of many levels, which it walks
+through in C, is the end of the process.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..extra import Extra
 
-__all__ = ["EXTRA", "NotRedis", "Refused", "Replies", "Word", "packed"]
+__all__ = ["EXTRA", "MOST", "NotRedis", "Refused", "Replies", "Word", "packed"]
 
 EXTRA = Extra("redis", "coredis", "coredis.parser")
 
@@ -27,6 +30,18 @@ COMPACT_AT = 256 * 1024
 
 LONGEST_LINE = 64 * 1024
 """Bytes of a line, which is a number, a state or an error."""
+
+LEVELS = 32
+"""Of lists in lists in a reply; Redis sends five at most."""
+
+STEP = 256
+"""Bytes that are parsed at once where there could be too many levels in more."""
+
+BEGINNINGS = (b"\n*", b"\n%", b"\n~", b"\n>")
+"""Of what has something in it; a line ends before."""
+
+MOST = 64 * 1024 * 1024
+"""Bytes of a reply at most, if nothing else is said."""
 
 
 class NotRedis(Exception):
@@ -51,6 +66,7 @@ class _Parser(Protocol):
     """What is used of coredis' parser."""
 
     localbuffer: Any
+    nodes: list[Any]
     bytes_read: int
     bytes_written: int
 
@@ -68,16 +84,19 @@ class Replies:
         library: The module ``coredis.parser``.
         longest: Bytes that a text may have; None comes in the place of a longer one, unless that
             has come in one piece.
+        most: Bytes that a reply may have, without the texts that were passed over.
 
     Attributes:
         discarded: Bytes of texts that were too long.
     """
 
-    def __init__(self, library: ModuleType, longest: int) -> None:
+    def __init__(self, library: ModuleType, longest: int, most: int = MOST) -> None:
         self._parser: _Parser = library.Parser()
         self._not_enough: type[object] = library.NotEnoughData
         self._codes = _codes(library.Parser.EXCEPTION_CLASSES)
         self._longest = longest
+        self._most = most
+        self._size = 0  # of the reply that has begun
         self._skip = 0
         self.discarded: int = 0
 
@@ -93,39 +112,69 @@ class Replies:
             data = data[skipped:]
             if not data:
                 return []
-        parser, found = self._parser, []
-        parser.feed(data)
+        # A text may be full of them, too: then this only takes longer.
+        step = STEP if sum(map(data.count, BEGINNINGS)) > LEVELS * LEVELS else len(data)
+        found: list[Any] = []
         try:
-            while True:
-                reply = parser.parse()
-                if not isinstance(reply, self._not_enough):
-                    value = reply[1]
-                    found.append(self._refused(value) if isinstance(value, Exception) else value)
-                elif parser.bytes_read == parser.bytes_written or not self._pass_over():
-                    break
+            for start in range(0, len(data), step):
+                found += self._parse(data[start : start + step])
+        except NotRedis:
+            raise
         except Exception as error:
             # It raises whatever the bytes provoke: ValueError, KeyError, an error of its own.
             raise NotRedis(f"{data[:60]!r}") from error
-        if parser.bytes_read > COMPACT_AT:
+        if self._parser.bytes_read > COMPACT_AT:
             self._compact()
         return found
 
+    def _parse(self, data: bytes) -> list[Any]:
+        """The replies that are complete with this."""
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
+        parser, found = self._parser, []
+        self._size += len(data)
+        parser.feed(data)
+        while True:
+            reply = parser.parse()
+            if not isinstance(reply, self._not_enough):
+                value = reply[1]
+                found.append(self._refused(value) if isinstance(value, Exception) else value)
+                self._size = parser.bytes_written - parser.bytes_read
+            elif parser.bytes_read == parser.bytes_written or not self._pass_over():
+                break
+        if len(parser.nodes) > LEVELS:
+            raise ValueError(f"lists in lists, more than {LEVELS}")
+        if self._size > self._most:
+            raise NotRedis(f"it has more than {self._most} bytes, as far as they came")
+        return found
+
     def _pass_over(self) -> bool:
-        """Put None in the place of a text that has begun, if it will be too long."""
+        """Put None in the place of a text that has begun, if it will be too long.
+
+        Raises:
+            ValueError: What the parser has stopped at is no beginning.
+        """
         parser = self._parser
         buffer = parser.localbuffer
         buffer.seek(parser.bytes_read)
         line = buffer.readline(LONGEST_LINE)
         if not line.endswith(b"\r\n"):
-            if len(line) == LONGEST_LINE:
+            if len(line) == LONGEST_LINE or line.endswith(b"\n"):
                 raise ValueError("a line without an end")
             return False
-        length = int(line[1:])  # only what has a length is incomplete after its first line
+        if line[:1] not in (b"$", b"=") or not line[1:-2].isdigit():
+            raise ValueError(f"{line[:40]!r} is no length")
+        length = int(line[1:])
+        held = parser.bytes_written - parser.bytes_read - len(line)
+        if held >= length + 2:
+            raise ValueError("the parser does not go on")
         if length <= self._longest:
             return False
-        held = parser.bytes_written - parser.bytes_read - len(line)
         self.discarded += length
         self._skip = length + 2 - held
+        self._size -= held + len(line)
         buffer.seek(parser.bytes_read)
         buffer.truncate()
         parser.bytes_written = parser.bytes_read

@@ -15,6 +15,9 @@ __all__ = ["RedisServer"]
 
 PORT = 6379
 
+DIGITS = 9
+"""Of the number of a database, at most."""
+
 SCHEMES = "redis", "rediss"
 
 FORM = "redis://user:password@host:6379/0"
@@ -119,7 +122,7 @@ class RedisServer:
                 "those of RedisServer(…)"
             )
         number = parts.path.strip("/") or "0"
-        if not number.isdecimal():
+        if not number.isdecimal() or len(number) > DIGITS:
             raise ConfigurationError(
                 f"expected a URL such as {FORM!r}: what follows the host of this one is no number "
                 "of a database; is a '/' in the password not written %2F?"

@@ -10,7 +10,7 @@ import trio
 from ...errors import ConfigurationError
 from ..driver import DriverState, DriverStatistics
 from ..errors import ConnectFailed, SendFailed
-from .connection import Lost
+from .connection import Lost, understood
 from .device import MIB, RedisDriver, plugged
 from .entries import StreamEntry, StreamState, position_of, words_of
 from .group import ConsumerGroup
@@ -89,6 +89,8 @@ class RedisStream(RedisDriver[StreamEntry]):
                 raise ConfigurationError(
                     f"RedisStream({option}={number!r:.80}): expected a whole number, 1 or more"
                 )
+        # Entries may be longer than allowed, and are rejected one by one.
+        self._largest_reply += 4 * batch * max_message
         self._start = start
         self._group = group
         self._limit: tuple[Word, ...] = () if max_length is None else ("MAXLEN", "~", max_length)
@@ -165,7 +167,9 @@ class RedisStream(RedisDriver[StreamEntry]):
 
     async def _prepare(self) -> None:
         if self._send_to != self._stream:
-            kind = (await plugged(self._command).call("TYPE", self._send_to)).decode()
+            reply = await plugged(self._command).call("TYPE", self._send_to)
+            with understood(reply):
+                kind = reply.decode()
             if kind not in ("none", "stream"):
                 raise ConnectFailed(
                     f"{self.name} cannot be opened: the key {self._send_to!r:.80} is in use for a "
@@ -173,7 +177,8 @@ class RedisStream(RedisDriver[StreamEntry]):
                 )
         state = await self._state_of_stream()
         if isinstance(self._reading, FromPosition):
-            self._reading.begin(state)
+            with understood(state):
+                self._reading.begin(state)
         elif self._group is not None:
             await self._join(self._group, self._reading)
 
@@ -184,7 +189,8 @@ class RedisStream(RedisDriver[StreamEntry]):
             if error.code == "ERR" and "no such key" in error.text:
                 return StreamState()
             raise
-        return StreamState.of_reply(reply)
+        with understood(reply):
+            return StreamState.of_reply(reply)
 
     async def _join(self, group: ConsumerGroup, reading: InGroup) -> None:
         command = plugged(self._command)
@@ -221,13 +227,16 @@ class RedisStream(RedisDriver[StreamEntry]):
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             while True:
-                entry = reading.pop()
+                with understood("an entry"):
+                    entry = reading.pop()
                 if entry is not None:
                     return entry
                 reader = plugged(self._reader)
                 if not reading.waits:
                     reading.ask(reader.put)
-                reading.take(await reader.next())
+                reply = await reader.next()
+                with understood(reply):
+                    reading.take(reply)
         except Refused as error:
             raise self._refused(error) from error
         except Lost as error:

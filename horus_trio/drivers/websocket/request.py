@@ -145,12 +145,17 @@ def _read_headers(what: str, headers: object) -> tuple[tuple[str, str], ...]:
                 "and subprotocols="
             )
         text = value.strip(" \t") if isinstance(value, str) else None
-        if text != value or not value.isascii() or not value.replace("\t", " ").isprintable():
+        if text is None or text != value or not text.isascii() or not _is_in_a_line(text):
             raise ConfigurationError(
                 f"{what}(headers=…): the value of {name!r} is no text that a header can have: "
                 "ASCII, in one line, without spaces around it"
             )
     return tuple(headers.items())
+
+
+def _is_in_a_line(text: str) -> bool:
+    """Whether there is nothing in it that a line cannot have."""
+    return text.replace("\t", " ").isprintable()
 
 
 def _read_subprotocols(what: str, subprotocols: object) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ class Notifier(Duty):
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
     """Seconds between beats: half of what systemd allows; None: it does not watch this process."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OverflowError):
         microseconds = int(environment.get("WATCHDOG_USEC", "0"))
         pid = int(environment.get("WATCHDOG_PID", os.getpid()))
         if microseconds > 0 and pid == os.getpid():
