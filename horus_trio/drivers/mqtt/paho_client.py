@@ -53,9 +53,16 @@ class PahoClient(Client):
             reconnect_on_failure=False,
             manual_ack=True,
         )
+        self._largest = largest_packet(options) if five else None
         self.line: Line | None = None
         self.release = release
         self.given = 0
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether what is coming is larger than what the broker was told to be the most."""
+        coming: int = self._in_packet["remaining_length"]
+        return self._largest is not None and coming > self._largest
 
     def withdraw(self, number: int) -> None:
         """Forget a message that did not go out whole."""
@@ -94,6 +101,11 @@ new_properties: Callable[[int], Any] = cast("Callable[[int], Any]", Properties)
 """paho's class, whose attributes are what has been set, and which has no types."""
 
 
+def largest_packet(options: MqttOptions) -> int:
+    """Bytes that a packet of the broker's may have: a message, its topic and its properties."""
+    return min(options.max_message + 2 * 65536, 2**32 - 1)
+
+
 def connect_properties(options: MqttOptions) -> Any:
     """What is asked of the broker when connecting."""
     if not options.is_version_5:
@@ -101,7 +113,7 @@ def connect_properties(options: MqttOptions) -> Any:
     asked = new_properties(PacketTypes.CONNECT)
     asked.SessionExpiryInterval = options.session_expiry
     asked.ReceiveMaximum = options.window
-    asked.MaximumPacketSize = min(options.max_message + 2 * 65536, 2**32 - 1)
+    asked.MaximumPacketSize = largest_packet(options)
     return asked
 
 

@@ -38,6 +38,10 @@ __all__ = ["Answer", "Session"]
 
 NOT_MQTT = "says what is no MQTT"
 
+FLOODS = (
+    "sends more at once than it was told to be the most; raise MqttOptions(max_message=…) if it may"
+)
+
 PACKETS = 100
 """How many are read before others may run."""
 
@@ -174,6 +178,9 @@ class Session:
             except Exception as error:  # noqa: BLE001 - paho looks at little before it takes it apart
                 self.lost = f"{NOT_MQTT} ({type(error).__name__}: {error})"
                 self.cause = error
+                line.close()
+            if self._client.is_flooded and not self.lost:
+                self.lost = FLOODS
                 line.close()
             if self.lost or line.blocked or line.closed or not line.ahead:
                 break
