@@ -121,7 +121,7 @@ def test_everything_that_went_wrong_is_named() -> None:
         "FAILED imu (ended the run): OSError: gone",
         "FAILED cam (the others ran on): ValueError: cap",
         "STRAGGLER lidar.tick: its thread has been out for 12.3 s",
-        "  File x",
+        "      File x",
         "NOTE lidar was shut down while a thread of it was still out",
         "HOOK shutdown of node 'cam': boom",
         "WARNING wire it",

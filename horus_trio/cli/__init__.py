@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..errors import HorusError
     from .errors import FAILED, CommandFailed
     from .parser import make_parser
+    from .saying import complain
 
     parser = make_parser()
     options = parser.parse_args(argv)
@@ -45,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except CommandFailed as error:
-        sys.stderr.write(f"horus-trio {options.command}: {error}\n")
+        complain(f"horus-trio {options.command}: {error}")
         return error.code
     except HorusError as error:
-        sys.stderr.write(f"horus-trio {options.command}: {error}\n")
+        complain(f"horus-trio {options.command}: {error}")
         return FAILED
     except KeyboardInterrupt:
-        sys.stderr.write("horus-trio: interrupted\n")
+        complain("horus-trio: interrupted")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # The interpreter flushes stdout at its end, and must find nothing to complain about.

@@ -20,6 +20,7 @@ from .errors import FAILED, USAGE, CommandFailed
 from .failure import described, failures
 from .last_resort import end_process
 from .looking import listening_if_possible
+from .saying import complain, say
 from .target import is_file
 
 __all__ = ["run_as_horus"]
@@ -62,7 +63,7 @@ def run_as_horus(options: argparse.Namespace) -> int:
         _say(failure, options)
         return FAILED
     except Exception as error:  # noqa: BLE001 - it is the program's
-        sys.stderr.write(f"{described(error, whole=options.traceback)}\n")
+        complain(described(error, whole=options.traceback))
         return FAILED
     return 0
 
@@ -100,9 +101,10 @@ def _watched_and_open(scheduler: horus.Scheduler) -> Iterator[None]:
 
 def _say(failure: horus.RunFailed, options: argparse.Namespace) -> None:
     if failure.report is not None and not options.quiet:
-        sys.stdout.write(f"{failure.report}\n")
+        say(str(failure.report))
         sys.stdout.flush()
     else:
-        sys.stderr.write(f"{failure.message}\n")
+        complain(failure.message)
     for paragraph in failures(failure, whole=options.traceback):
-        sys.stderr.write(f"\n{paragraph}\n")
+        complain("")
+        complain(paragraph)

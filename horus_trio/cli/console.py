@@ -16,10 +16,15 @@ import shutil
 from collections.abc import Sequence
 from typing import TextIO
 
+from ..printable import entry
+
 __all__ = ["Console", "cut"]
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+_STYLE = "|".join(_SGR.values())
+_OWN = re.compile(rf"(\x1b\[(?:0|(?:{_STYLE})(?:;(?:{_STYLE}))*)m)")
+_COLOUR = re.compile(f"({_ESCAPE.pattern})")
 
 
 class Console:
@@ -55,20 +60,23 @@ class Console:
         return f"\x1b[{';'.join(_SGR[style] for style in styles)}m{text}\x1b[0m"
 
     def line(self, text: str = "") -> None:
-        """Write a line."""
-        self._write(text + "\n")
+        """Write a line; what is in it besides `styled` text a terminal shows and does not obey."""
+        self._write(_shown(text, _OWN) + "\n")
 
     def draw(self, lines: Sequence[str], above: Sequence[str] = ()) -> None:
         """Write lines over those drawn last, cut to the terminal's width and height.
 
         Arguments:
             lines: The picture.
-            above: Lines that stay: they scroll away over the picture, uncut.
+            above: Lines that stay: they scroll away over the picture, uncut. They may be coloured,
+                and do nothing else to the terminal.
         """
         columns, rows = self.size
-        picture = [f"{cut(line, columns - 1)}\x1b[K\n" for line in lines[: rows - 1]]
+        drawn = (cut(_shown(line, _OWN), columns - 1) for line in lines[: rows - 1])
+        picture = [f"{line}\x1b[K\n" for line in drawn]
         back = f"\x1b[{self._drawn}A" if self._drawn else ""
-        stays = "".join(f"{line}\x1b[K\n" for line in above)
+        stays = "".join(f"{_shown(line, _COLOUR)}\x1b[K\n" for line in above)
+        stays += "\x1b[0m" if "\x1b[" in stays else ""
         # Autowrap off while drawing: a terminal made narrower must not fold lines.
         self._write(f"\r\x1b[?25l{back}{stays}\x1b[?7l{''.join(picture)}\x1b[J\x1b[?7h\x1b[?25h")
         self._drawn = len(picture)
@@ -90,6 +98,16 @@ class Console:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:  # whoever shares the terminal has made it non-blocking
                 select.select((), (self._descriptor,), ())
+
+
+def _shown(line: str, obeyed: re.Pattern[str]) -> str:
+    """The line with nothing in it that a terminal obeys, besides what matches."""
+    if "\x1b" not in line:
+        return entry(line.replace("\n", "\\n"))
+    pieces = obeyed.split(line)
+    return "".join(
+        piece if at % 2 else entry(piece.replace("\n", "\\n")) for at, piece in enumerate(pieces)
+    )
 
 
 def _descriptor_of(stream: TextIO | None) -> int | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from .looking import add_json
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -32,8 +32,8 @@ def run(options: argparse.Namespace) -> int:
 
     findings = examine()
     if options.json:
-        sys.stdout.write(json.dumps(findings.to_dict(), indent=2) + "\n")
+        say(json.dumps(findings.to_dict(), indent=2))
     else:
         for line in findings.lines():
-            sys.stdout.write(f"{line}\n")
+            say(line)
     return FAILED if findings.warnings else 0

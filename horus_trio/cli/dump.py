@@ -6,9 +6,10 @@ It works while the robot's loop is blocked, too, and shows what blocks it.
 from __future__ import annotations
 
 import argparse
-import sys
 
+from .errors import CommandFailed
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print it."""
     with connected(options) as robot:
-        text: str = robot.ask("dump")
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        text = robot.ask("dump")
+    if not isinstance(text, str):
+        raise CommandFailed(f"the robot answers {text!r:.80}, expected a text: is it one?")
+    say(text.removesuffix("\n"))
     return 0

@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
+from .answers import count
 from .looking import add_json, add_robot, connected, interruptible, print_json
+from .saying import complain, encodable, say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -41,13 +44,20 @@ def run(options: argparse.Namespace) -> int:
             if options.json:
                 print_json(message)
             else:
-                if message["dropped"] > dropped:
-                    sys.stderr.write(f"({message['dropped'] - dropped} dropped)\n")
-                    dropped = message["dropped"]
-                text = json.dumps(message["data"], ensure_ascii=False)
-                # There may be halves of characters in it, which no file takes.
-                sys.stdout.write(text.encode(errors="backslashreplace").decode() + "\n")
+                now = count(message, "dropped")
+                if now > dropped:
+                    complain(f"({now - dropped} dropped)")
+                    dropped = now
+                say(_shown(message.get("data")))
                 sys.stdout.flush()
             if shown == options.count:
                 break
     return 0
+
+
+def _shown(data: Any) -> str:
+    """As JSON that people of all languages can read, without what a terminal obeys."""
+    text = json.dumps(data, ensure_ascii=False)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return text if encodable(sys.stdout, text) == text else json.dumps(data)

@@ -7,9 +7,10 @@ It works while the robot's loop is blocked, too. The exit code is 1 unless all o
 from __future__ import annotations
 
 import argparse
-import sys
 
+from .answers import names, text
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -30,10 +31,11 @@ def run(options: argparse.Namespace) -> int:
     reason = {} if options.reason is None else {"reason": options.reason}
     with connected(options) as robot:
         reached = robot.ask("emergency", **reason)
-        sys.stdout.write(f"emergency: {reached['reason']}\n")
-        for fate, said in (("safe", "safe"), ("pending", "NOT SAFE YET"), ("failed", "NOT SAFE")):
-            for node in reached[fate]:
-                sys.stdout.write(f"  {node}: {said}\n")
-        if not any(reached[fate] for fate in ("safe", "pending", "failed")):
-            sys.stdout.write("  there is no critical node\n")
-        return 1 if reached["pending"] or reached["failed"] else 0
+    say(f"emergency: {text(reached, 'reason')}")
+    fates = {fate: names(reached, fate) for fate in ("safe", "pending", "failed")}
+    for fate, said in (("safe", "safe"), ("pending", "NOT SAFE YET"), ("failed", "NOT SAFE")):
+        for node in fates[fate]:
+            say(f"  {node}: {said}")
+    if not any(fates.values()):
+        say("  there is no critical node")
+    return 1 if fates["pending"] or fates["failed"] else 0

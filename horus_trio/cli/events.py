@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import horus_trio as horus
 
+from ..logs import message_of
+from ..printable import one_line
+
 __all__ = ["Events"]
 
 KEPT = 1000
@@ -58,7 +61,8 @@ class Events(logging.Handler):
     @staticmethod
     def said(result: horus.AsyncResult) -> str:
         """The error of a result, in words."""
-        return str(result.error) or type(result.error).__name__
+        error = result.error
+        return ("" if error is None else message_of(error)) or type(error).__name__
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take what a node logs."""
@@ -69,6 +73,6 @@ class Events(logging.Handler):
         return [self._lines.popleft() for _ in range(len(self._lines))]
 
     def _note(self, node: str, text: str) -> None:
-        first_line = text.partition("\n")[0]
+        first_line = one_line(text.partition("\n")[0])
         elapsed = time.monotonic() - self._start
         self._lines.append(f"{elapsed:5.1f} s  {node:<9}  {first_line}")

@@ -7,11 +7,14 @@ what a robot of another version sends is shown as far as it is understood.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import horus_trio as horus
+
+from ..printable import one_line
+from .answers import count, number, part, text
 
 __all__ = ["Frame", "NodeRow"]
 
@@ -93,13 +96,41 @@ class Frame:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Frame:
-        """Undo `to_dict`; what is not known is left out, what is missing has its default."""
-        known = _known(cls, values)
-        known["nodes"] = tuple(NodeRow(**_known(NodeRow, row)) for row in values.get("nodes", ()))
+    def from_dict(cls, values: object) -> Frame:
+        """Undo `to_dict`; what is not known is left out, what is missing has its default.
+
+        Raises:
+            CommandFailed: Something has another type, so this is no frame.
+        """
+        given: Any = part({"frame": values}, "frame", dict)
+        known = _known(cls, given)
+        if "nodes" in given:
+            known["nodes"] = tuple(
+                NodeRow(**_known(NodeRow, r)) for r in part(given, "nodes", list)
+            )
+        if "sent" in given:
+            sent = part(given, "sent", dict)
+            known["sent"] = {one_line(topic): count(sent, topic) for topic in sent}
         return cls(**known)
 
 
-def _known(cls: type[Frame | NodeRow], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(cls)}
-    return {name: value for name, value in values.items() if name in names}
+def _known(cls: type[Frame | NodeRow], values: object) -> dict[str, Any]:
+    given: Any = part({"frame": values}, "frame", dict)
+    return {
+        field.name: _READ[type(field.default)](given, field.name)
+        for field in dataclasses.fields(cls)
+        if field.name in given and type(field.default) in _READ
+    }
+
+
+def _truth(values: object, key: str) -> bool:
+    return part(values, key, bool)
+
+
+_READ: Mapping[type, Callable[[object, str], Any]] = {
+    str: text,
+    bool: _truth,
+    int: count,
+    float: number,
+}
+"""How a field is read, by the type of its default."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from typing import Any
 
+from .answers import count, number
 from .looking import add_json, add_robot, connected, interruptible, print_json
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -42,12 +45,13 @@ def run(options: argparse.Namespace) -> int:
             if options.json:
                 print_json({"topic": options.topic, "rate": rate, "average": average} | now)
             else:
-                sys.stdout.write(f"{rate:8.1f} Hz   average {average:.1f} Hz\n")
+                say(f"{rate:8.1f} Hz   average {average:.1f} Hz")
                 sys.stdout.flush()
             before = now
     return 0
 
 
-def _rate(before: dict[str, float], now: dict[str, float]) -> float:
-    seconds = now["time"] - before["time"]
-    return (now["sent"] - before["sent"]) / seconds if seconds > 0 else 0.0
+def _rate(before: dict[str, Any], now: dict[str, Any]) -> float:
+    seconds = number(now, "time") - number(before, "time")
+    sent = count(now, "sent") - count(before, "sent")
+    return sent / seconds if seconds > 0 else 0.0

@@ -11,6 +11,8 @@ import contextlib
 import os
 import threading
 
+from ..printable import entry
+
 __all__ = ["STUCK_EXIT", "end_process"]
 
 STUCK_EXIT = 70
@@ -28,7 +30,7 @@ def end_process(text: str) -> None:
     Arguments:
         text: What hindered the end.
     """
-    message = f"horus-trio: {text.rstrip()}; ending the process\n".encode(errors="replace")
+    message = f"horus-trio: {entry(text.rstrip())}; ending the process\n".encode(errors="replace")
     writer = threading.Thread(target=_write, args=(message,), daemon=True)
     with contextlib.suppress(RuntimeError):  # no thread can be started: end without a word
         writer.start()

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..printable import one_line
+from .saying import complain, say
+
 if TYPE_CHECKING:
     import horus_trio as horus
 
@@ -42,20 +45,12 @@ def connected(options: argparse.Namespace) -> Iterator[Connection]:
     """A connection to the robot that is meant.
 
     Raises:
-        ControlError: There is none, or it is not clear which; or, from inside, what it has answered
-            is made otherwise than expected.
+        ControlError: There is none, or it is not clear which.
     """
     from .control.client import Connection, choose
-    from .control.errors import ControlError
 
-    try:
-        with Connection(choose(options.robot).path) as robot:
-            yield robot
-    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        raise ControlError(
-            f"the robot answers what is not understood here ({type(error).__name__}: "
-            f"{error!s:.200}); use the horus-trio it was started with"
-        ) from error
+    with Connection(choose(options.robot).path) as robot:
+        yield robot
 
 
 @contextlib.contextmanager
@@ -67,7 +62,7 @@ def listening_if_possible(scheduler: horus.Scheduler) -> Iterator[None]:
         try:
             stack.enter_context(listening(scheduler))
         except ControlError as error:
-            sys.stderr.write(f"horus-trio: nobody can look into this robot: {error}\n")
+            complain(f"horus-trio: nobody can look into this robot: {error}")
         yield
 
 
@@ -80,17 +75,17 @@ def interruptible() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """A line."""
-    sys.stdout.write(json.dumps(value) + "\n")
+    say(json.dumps(value))
     sys.stdout.flush()
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """Columns as wide as they have to be; the first `left` to the left, the others to the right."""
-    table = [header, *rows]
+    table = [header, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     for row in table:
         cells = [
             cell.rjust(width) if i >= left else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        say("  ".join(cells).rstrip())

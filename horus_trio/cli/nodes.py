@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .answers import count, number, part, text
 from .looking import add_json, add_robot, connected, print_json, print_table
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
@@ -25,26 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print them."""
     with connected(options) as robot:
-        nodes = list(robot.ask("statistics")["nodes"].values())
-        if options.json:
-            print_json(nodes)
-            return 0
-        print_table(
-            HEADER,
-            [
-                (
-                    node["name"],
-                    node["state"].lower().replace("_", " "),
-                    "-" if node["rate"] is None else f"{node['rate']:g} Hz",
-                    f"{node['achieved_rate']:.1f} Hz",
-                    str(node["ok"]),
-                    str(node["errors"] + node["timed_out"] + node["abandoned"]),
-                    str(node["missed"]),
-                    str(node["restarts"]),
-                    f"{1e3 * node['lateness']['p99']:.1f} ms",
-                )
-                for node in nodes
-            ],
-            left=2,
-        )
+        nodes = list(part(robot.ask("statistics"), "nodes", dict).values())
+    if options.json:
+        print_json(nodes)
+        return 0
+    print_table(
+        HEADER,
+        [
+            (
+                text(node, "name"),
+                text(node, "state").lower().replace("_", " "),
+                "-" if node.get("rate") is None else f"{number(node, 'rate'):g} Hz",
+                f"{number(node, 'achieved_rate'):.1f} Hz",
+                str(count(node, "ok")),
+                str(sum(count(node, key) for key in ("errors", "timed_out", "abandoned"))),
+                str(count(node, "missed")),
+                str(count(node, "restarts")),
+                f"{1e3 * number(part(node, 'lateness', dict), 'p99'):.1f} ms",
+            )
+            for node in nodes
+        ],
+        left=2,
+    )
     return 0

@@ -6,9 +6,9 @@ A tick in flight goes on. `horus-trio resume` undoes it.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     """Ask for it."""
     with connected(options) as robot:
         robot.ask("pause", node=options.node)
-    sys.stdout.write(f"{options.node} is paused\n")
+    say(f"{options.node} is paused")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -11,6 +10,7 @@ import horus_trio as horus
 
 from ..profiling import Profiler
 from .errors import USAGE, CommandFailed
+from .saying import complain
 
 __all__ = ["Profiling"]
 
@@ -64,7 +64,7 @@ class Profiling:
                 self._profiler.write_trace(self._file)
         except (OSError, horus.NotRunning) as error:  # the disk is full; the run has not begun
             self.failed = True
-            sys.stderr.write(f"horus-trio run: --profile-trace: {self._path}: {error}\n")
+            complain(f"horus-trio run: --profile-trace: {self._path}: {error}")
 
     def text(self, columns: int) -> str:
         """What is shown of it, or an empty text."""

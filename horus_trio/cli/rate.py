@@ -6,9 +6,9 @@ Its new grid begins now. The change lasts until the robot's process ends.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -29,5 +29,5 @@ def run(options: argparse.Namespace) -> int:
     """Ask for it."""
     with connected(options) as robot:
         robot.ask("rate", node=options.node, hz=options.hz)
-    sys.stdout.write(f"{options.node} ticks at {options.hz:g} Hz\n")
+    say(f"{options.node} ticks at {options.hz:g} Hz")
     return 0

@@ -6,9 +6,9 @@ Refused while an `enter_safe_state` has not returned.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -27,5 +27,5 @@ def run(options: argparse.Namespace) -> int:
     """Ask for it."""
     with connected(options) as robot:
         robot.ask("reset")
-    sys.stdout.write("the emergency is over\n")
+    say("the emergency is over")
     return 0

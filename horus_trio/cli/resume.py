@@ -6,9 +6,9 @@ The old grid goes on; what was let pass meanwhile is not made up for.
 from __future__ import annotations
 
 import argparse
-import sys
 
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -28,5 +28,5 @@ def run(options: argparse.Namespace) -> int:
     """Ask for it."""
     with connected(options) as robot:
         robot.ask("resume", node=options.node)
-    sys.stdout.write(f"{options.node} ticks again\n")
+    say(f"{options.node} ticks again")
     return 0

@@ -12,6 +12,7 @@ import sys
 
 import horus_trio as horus
 
+from ..logs import PrintableFormatter
 from .capture import Capture
 from .console import Console
 from .errors import FAILED, USAGE, CommandFailed
@@ -22,6 +23,7 @@ from .live import View
 from .looking import listening_if_possible
 from .overrides import apply
 from .profiling import Profiling
+from .saying import complain, say
 from .target import load
 
 __all__ = ["Session"]
@@ -97,8 +99,10 @@ class Session:
         """Show what nodes and engine log, unless the program has its own mind about it."""
         if logging.getLogger().handlers:
             return
+        handler = logging.StreamHandler(sys.stderr)
         form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-        logging.basicConfig(format=form, datefmt="%H:%M:%S", stream=sys.stderr)
+        handler.setFormatter(PrintableFormatter(form, datefmt="%H:%M:%S"))
+        logging.basicConfig(handlers=[handler])
         quiet = self._options.quiet
         logging.getLogger("horus_trio").setLevel(logging.WARNING if quiet else logging.INFO)
 
@@ -106,16 +110,18 @@ class Session:
         options = self._options
         if options.json:
             plain = report.to_dict() | profiling.to_dict()
-            sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+            say(json.dumps(plain, indent=2))
         else:
-            texts = [f"{report}\n"] if code or not options.quiet else []
+            texts = [str(report)] if code or not options.quiet else []
             if profile := profiling.text(self._console.size[0]):
-                texts.append(f"{profile}\n")
-            sys.stdout.write("\n".join(texts))
+                texts += ["", profile] if texts else [profile]
+            for text in texts:
+                say(text)
         sys.stdout.flush()
         if self._failure is not None:
             for paragraph in failures(self._failure, whole=options.traceback):
-                sys.stderr.write(f"\n{paragraph}\n")
+                complain("")
+                complain(paragraph)
 
 
 def _exit_code(report: horus.RunReport, failure: horus.RunFailed | None) -> int:

@@ -6,9 +6,10 @@ It is only asked for: the robot then ends in its own time. The reason is in its 
 from __future__ import annotations
 
 import argparse
-import sys
 
+from .answers import text
 from .looking import add_robot, connected
+from .saying import say
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask for it."""
     reason = {} if options.reason is None else {"reason": options.reason}
     with connected(options) as robot:
-        name = robot.ask("robot")["name"]
+        name = text(robot.ask("robot"), "name")
         robot.ask("stop", **reason)
-    sys.stdout.write(f"{name} was told to stop\n")
+    say(f"{name} was told to stop")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .answers import count, part, text
 from .looking import add_json, add_robot, connected, print_json, print_table
 
 __all__ = ["EXAMPLES", "add_arguments", "run"]
@@ -25,19 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print them."""
     with connected(options) as robot:
-        topics = list(robot.ask("statistics")["topics"].values())
-        if options.json:
-            print_json(topics)
-            return 0
-        print_table(
-            HEADER,
-            [
-                (
-                    topic["name"],
-                    *(str(topic[counter]) for counter in ("sent", "received", "dropped", "depth")),
-                    str(len(topic["subscriptions"])),
-                )
-                for topic in topics
-            ],
-        )
+        topics = list(part(robot.ask("statistics"), "topics", dict).values())
+    if options.json:
+        print_json(topics)
+        return 0
+    print_table(
+        HEADER,
+        [
+            (
+                text(topic, "name"),
+                *(str(count(topic, key)) for key in ("sent", "received", "dropped", "depth")),
+                str(len(part(topic, "subscriptions", list))),
+            )
+            for topic in topics
+        ],
+    )
     return 0

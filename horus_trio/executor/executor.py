@@ -25,6 +25,7 @@ from ..node import (
     resolve_options,
 )
 from ..policies import Ignore
+from ..printable import one_line
 from ..timer import Timer, is_real_time
 from ..topics import Hub, Subscription, Topics
 from .kept_open import KeptOpen
@@ -351,9 +352,9 @@ def _turn(runner: NodeRunner) -> tuple[int, bool]:
 
 def numbered_name(cls: type[Node], taken: Iterable[str]) -> str:
     """The first free name ``Class-1``, ``Class-2``, … for an unnamed node."""
-    names = set(taken)
+    names, stem = set(taken), one_line(cls.__name__)
     number = 1
-    while (name := f"{cls.__name__}-{number}") in names:
+    while (name := f"{stem}-{number}") in names:
         number += 1
     return name
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import HorusError
-from ..logs import OffLoopLogger
+from ..logs import OffLoopLogger, headline
+from ..printable import one_line
 from .safe_state import SafeState
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class EmergencyReport:
 
     def __str__(self) -> str:
         nodes = "; ".join(map(str, self.nodes)) or "there is no critical node"
-        return f"emergency ({self.reason}): {nodes}"
+        return f"emergency ({one_line(self.reason)}): {nodes}"
 
 
 class SafetyChain:
@@ -295,5 +296,5 @@ class _Episode:
             outcome=outcome,
             delay=None if started != started else max(0.0, started - self.at),
             duration=None if ended != ended or started != started else ended - started,
-            error=None if error is None else f"{type(error).__name__}: {error}",
+            error=None if error is None else headline(error),
         )

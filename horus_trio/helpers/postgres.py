@@ -108,13 +108,18 @@ def postgres_pool(
             "pip install 'horus-trio[postgres]'"
         ) from error
     if not isinstance(conninfo, str):
-        raise ConfigurationError(f"postgres_pool({conninfo!r:.80}): expected a str for libpq")
+        raise ConfigurationError(
+            f"postgres_pool(conninfo=…): expected a str for libpq, got a {type(conninfo).__name__}"
+        )
     try:
         given = conninfo_to_dict(conninfo)
-    except psycopg.Error as error:
+    except psycopg.Error:
+        # What libpq says repeats a part of it, which may be of the password.
         raise ConfigurationError(
-            f"postgres_pool: libpq does not understand the conninfo: {error}"
-        ) from error
+            "postgres_pool: libpq does not understand the conninfo; expected 'host=… dbname=…' or "
+            "'postgresql://…', in which values with spaces are in quotes, and special characters "
+            "in a URL written as %40"
+        ) from None
     options: dict[str, Any] = {"autocommit": True, **parameters}
 
     def connect() -> Connection:

@@ -4,8 +4,8 @@ Records are made where they arise and handled in a thread (`thread`); repeated e
 with their traceback and then as counts (`errors`), by a pure rule (`throttle`).
 """
 
-from .errors import ErrorLog, headline, text_of
-from .thread import LogThread, OffLoopLogger, engine_logger
+from .errors import ErrorLog, headline, message_of, text_of
+from .thread import LogThread, OffLoopLogger, PrintableFormatter, engine_logger
 from .throttle import Notice, Throttle, span
 from .troubles import WarningLog
 
@@ -14,10 +14,12 @@ __all__ = [
     "LogThread",
     "Notice",
     "OffLoopLogger",
+    "PrintableFormatter",
     "Throttle",
     "WarningLog",
     "engine_logger",
     "headline",
+    "message_of",
     "span",
     "text_of",
 ]

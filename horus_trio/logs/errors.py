@@ -10,10 +10,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Hashable
 
+from ..printable import entry, one_line
 from .thread import OffLoopLogger
 from .throttle import Notice, Throttle, span
 
-__all__ = ["ErrorLog", "headline", "shortened", "text_of"]
+__all__ = ["ErrorLog", "headline", "message_of", "shortened", "text_of"]
 
 FRAMES = 32
 """Frames of a traceback that are looked at, the innermost ones."""
@@ -79,12 +80,17 @@ class ErrorLog:
 
 def headline(error: BaseException) -> str:
     """Type and message in one line."""
+    first = next(iter(message_of(error).splitlines()), "")
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return _cut(one_line(text))
+
+
+def message_of(error: BaseException) -> str:
+    """What it says, whatever it does when it is asked."""
     try:
-        message = str(error)
+        return str(error)
     except Exception as broken:  # noqa: BLE001 - an error that cannot print is told all the same
-        message = f"<its text cannot be had: {type(broken).__name__}>"
-    first = next(iter(message.splitlines()), "")
-    return _cut(f"{type(error).__name__}: {first}" if first else type(error).__name__)
+        return f"<its text cannot be had: {type(broken).__name__}>"
 
 
 def text_of(error: BaseException) -> str:
@@ -101,7 +107,7 @@ def shortened(text: str, lines: int) -> str:
         head = (lines - 1) // 3
         tail = lines - 1 - head
         rows = [*rows[:head], left_out, *rows[len(rows) - tail :]] if tail else rows[-1:]
-    return "\n".join(map(_cut, rows))
+    return "\n".join(_cut(entry(row)) for row in rows)
 
 
 def _cut(line: str) -> str:

@@ -26,7 +26,9 @@ from typing import Any, Self
 
 import trio
 
-__all__ = ["LogThread", "OffLoopLogger", "engine_logger"]
+from ..printable import entry
+
+__all__ = ["LogThread", "OffLoopLogger", "PrintableFormatter", "engine_logger"]
 
 CAPACITY = 4096
 """Records that may wait to be handled; later ones are dropped and counted."""
@@ -247,7 +249,8 @@ class OffLoopLogger(logging.Logger):
     """A logger whose records are handled by a `LogThread` while one is open.
 
     It stands in front of the ordinary logger of the same name, so levels, handlers and
-    propagation are configured as usual.
+    propagation are configured as usual. The text of a record is an `entry`: what a terminal would
+    obey is escaped in it, and its further lines are indented.
 
     Arguments:
         target: The logger that handles the records in the end.
@@ -271,17 +274,34 @@ class OffLoopLogger(logging.Logger):
         """Add the fields, then queue the record, or handle it here outside a run."""
         if self._fields is not None:
             record.__dict__.update(self._fields())
+        # Text now: arguments may have changed by the time the record is handled, and live
+        # frames must not be kept. What it quotes may come from anywhere.
+        record.msg, record.args = entry(_said(record)), None
+        if record.exc_info:
+            record.exc_text = entry(_formatter.formatException(record.exc_info))
+        if record.stack_info:
+            record.stack_info = entry(record.stack_info)
         thread = self.thread
         if thread is None:
             self._target.handle(record)
             return
-        # Text now: arguments may have changed by the time the record is handled, and live
-        # frames must not be kept.
-        record.msg, record.args = record.getMessage(), None
-        if record.exc_info:
-            record.exc_text = _formatter.formatException(record.exc_info)
-            record.exc_info = None
+        record.exc_info = None
         thread.put(record)
+
+
+def _said(record: logging.LogRecord) -> str:
+    """Its text. One that cannot be had must not fail who logs it: logging never does."""
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - it is the caller's, and told in the record
+        return f"{record.msg!r} with {record.args!r} cannot be formatted: {error!r}"
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats records of any logger for a terminal, each as one `entry`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return entry(super().format(record))
 
 
 _formatter = logging.Formatter()

@@ -13,6 +13,7 @@ import trio
 
 from ..errors import ConfigurationError, nearest
 from ..policies import FailurePolicy, Miss, Restart
+from ..printable import one_line
 from ..timer import HIGHEST_RATE
 from ..topics import Pub, Sub
 
@@ -129,6 +130,7 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
     Raises:
         ConfigurationError: Names the option, the value and the remedy.
     """
+    owner = one_line(str(owner))  # often the very name that is about to be refused
     check_names(owner, given)
     values = dict(given)
 

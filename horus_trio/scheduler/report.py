@@ -11,6 +11,7 @@ from typing import Any
 
 from ..executor import AbandonedThread, EmergencyReport, PoolStatistics
 from ..health import Health, NodeState, NodeStatistics
+from ..printable import entry
 from ..topics import HubStatistics
 from .watchdog import Stall
 
@@ -131,7 +132,7 @@ class RunReport:
             lines.append(f"NOTE {name} was shut down while a thread of it was still out")
         lines.extend(f"HOOK {text.rstrip()}" for text in self.hook_errors)
         lines.extend(f"WARNING {text}" for text in self.warnings)
-        return "\n".join(lines)
+        return "\n".join(map(entry, lines))
 
 
 def advice(statistics: SchedulerStatistics) -> list[str]:

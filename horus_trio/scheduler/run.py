@@ -19,7 +19,7 @@ from trio_util import move_on_when
 from ..errors import HorusError, NodeExited, add_remedy
 from ..executor import POOL_TOKENS, AsyncIOExecutor, EmergencyReport, NodeRunner, open_shielded
 from ..health import Ledger
-from ..logs import LogThread
+from ..logs import LogThread, message_of
 from ..timer import Grid, is_real_time
 from .conductor import Conductor
 from .interpreter import Collector, switch_interval
@@ -456,4 +456,4 @@ def _leaves(error: BaseException) -> Iterator[Exception]:
 
 
 def _summary(error: BaseException | None) -> str:
-    return "" if error is None else f"{type(error).__name__}: {error}"
+    return "" if error is None else f"{type(error).__name__}: {message_of(error)}"

@@ -56,7 +56,7 @@ def test_a_failure_is_shown_without_our_frames(app: Path) -> None:
     assert code == 1
     assert "done" not in out
     shown = err[err.index("Scheduler: node 'camera' failed") :]
-    assert "OSError: no camera\nin node 'camera', tick 4, failure 1" in shown
+    assert "OSError: no camera\n    in node 'camera', tick 4, failure 1" in shown
     assert "in open_camera" in shown
     assert "horus_trio/" not in shown
     code, out, err = finished("run", "--traceback", "--as-horus", app, "fail")

@@ -89,7 +89,7 @@ def test_a_run_that_fails_shows_the_users_own_frames(tmp_path: Path) -> None:
     frames = re.findall(r'File "(.*)", line \d+, in (\w+)', shown)
     assert frames == [(str(program), name) for name in ("open", "tick_async", "open")]
     assert "KeyError: 'device'" in shown
-    assert shown.endswith("OSError: no device\nin node 'Camera-1', tick 1, failure 1\n")
+    assert shown.endswith("OSError: no device\n    in node 'Camera-1', tick 1, failure 1\n")
 
 
 def test_all_frames_are_shown_on_demand(tmp_path: Path) -> None:

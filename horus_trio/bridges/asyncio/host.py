@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from ...logs import OffLoopLogger
+
 __all__ = ["Host"]
 
-_log = logging.getLogger("horus_trio.bridges")
+_log = OffLoopLogger(logging.getLogger("horus_trio.bridges"))
 
 
 class Host:

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from ...logs import PrintableFormatter
+
 __all__ = ["shown_logs"]
 
 
@@ -38,7 +40,7 @@ def _level() -> int:
     return logging.getLevelNamesMapping().get(name, logging.INFO)
 
 
-class _Format(logging.Formatter):
+class _Format(PrintableFormatter):
     """``[INFO] [camera] text``."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from ...logs import OffLoopLogger
 from .enums import NodeState
 from .tally import Tally
 
@@ -28,7 +29,7 @@ class NodeInfo:
         self._state = NodeState.UNINITIALIZED
         self._since = time.perf_counter()
         self._custom: dict[str, str] = {}
-        self._logger: logging.Logger = logging.getLogger(f"horus_trio.node.{name}")
+        self._logger: logging.Logger = OffLoopLogger(logging.getLogger(f"horus_trio.node.{name}"))
 
     def __repr__(self) -> str:
         return (

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ...errors import AlreadyRunning, RunFailed
+from ...logs import OffLoopLogger
 from ...policies import Fatal
 from ...scheduler import Scheduler as EngineScheduler
 from .adapters import adapter_for
@@ -31,7 +32,7 @@ from .whereabouts import refuse_nested
 
 __all__ = ["Scheduler", "around_run", "run"]
 
-_log = logging.getLogger("horus_trio.bridges.horus")
+_log = OffLoopLogger(logging.getLogger("horus_trio.bridges.horus"))
 
 HIGHEST_RATE = 10_000
 """Hz that `Scheduler.set_node_rate` takes, as HORUS."""

@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...errors import RunFailed
+from ...logs import OffLoopLogger
 from ...policies import Continue, EndRun, FailurePolicy, FailureState, GiveUp, Rebuild, Suspend
 from .record import Record
 
 __all__ = ["Stepper"]
 
-_log = logging.getLogger("horus_trio.bridges.horus")
+_log = OffLoopLogger(logging.getLogger("horus_trio.bridges.horus"))
 
 
 @dataclass(slots=True)

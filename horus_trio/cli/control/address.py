@@ -147,7 +147,7 @@ def _is_alive(path: Path) -> bool:
     return True
 
 
-def peer_uid(connection: trio.socket.SocketType) -> int | None:
+def peer_uid(connection: socket.socket | trio.socket.SocketType) -> int | None:
     """The user at the other end; None where the system does not say."""
     if sys.platform != "linux":
         return None

@@ -6,15 +6,16 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .address import owner_of, sockets
+from .address import owner_of, peer_uid, sockets
 from .errors import ControlError
-from .protocol import ANSWER_LIMIT, VERSION
+from .protocol import ANSWER_LIMIT, ERROR_LIMIT, VERSION
 
 __all__ = ["Connection", "RobotAddress", "choose", "running"]
 
@@ -45,19 +46,23 @@ class Connection:
         patience: Seconds to wait for each answer.
 
     Raises:
-        ControlError: Nobody listens.
+        ControlError: Nobody listens, or another user does.
     """
 
     def __init__(self, path: Path, patience: float = PATIENCE) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(patience)
         self._patience = patience
+        self._follows = False
         self._buffer = bytearray()
         try:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
             raise ControlError(f"{path}: {error.strerror or error}") from error
+        if peer_uid(self._socket) not in (None, 0, os.getuid()):
+            self._socket.close()
+            raise ControlError(f"{path}: it is another user's who listens there; remove it")
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +94,7 @@ class Connection:
         """
         self.ask(do, **arguments)
         self._socket.settimeout(None)
+        self._follows = True
         while True:
             yield self._answer()
 
@@ -97,16 +103,22 @@ class Connection:
         try:
             answer = json.loads(line)
             if "error" in answer:
-                raise ControlError(str(answer["error"]))
+                raise ControlError(str(answer["error"])[:ERROR_LIMIT])
             return answer["ok"]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ControlError(f"the robot answers {line[:80]!r}: is it one?") from None
 
     def _line(self) -> bytes:
         searched = 0
+        give_up = time.monotonic() + self._patience
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
             try:
+                if not self._follows:
+                    # For the whole answer, however it drips in.
+                    if (left := give_up - time.monotonic()) <= 0:
+                        raise TimeoutError
+                    self._socket.settimeout(left)
                 data = self._socket.recv(65536)
             except TimeoutError:
                 raise ControlError(

@@ -14,7 +14,15 @@ from typing import Any
 
 from .errors import ControlError
 
-__all__ = ["ANSWER_LIMIT", "LINE_LIMIT", "VERSION", "answer", "parse_request", "refusal"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "ERROR_LIMIT",
+    "LINE_LIMIT",
+    "VERSION",
+    "answer",
+    "parse_request",
+    "refusal",
+]
 
 VERSION = 1
 """Of the protocol. A robot refuses requests of another one."""

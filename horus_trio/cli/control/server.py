@@ -22,7 +22,7 @@ import trio
 
 import horus_trio as horus
 
-from ...logs import engine_logger
+from ...logs import OffLoopLogger, engine_logger
 from .address import bound_socket, peer_uid
 from .errors import ControlError
 from .protocol import LINE_LIMIT, answer, parse_request, refusal
@@ -58,6 +58,8 @@ ECHO_SHARE = 0.05
 
 ECHO_BUFFER = 200
 """Messages kept between two looks; older ones are dropped and counted."""
+
+_log = OffLoopLogger(engine_logger)
 
 
 @contextlib.contextmanager
@@ -109,7 +111,7 @@ class _Server:
         try:
             trio.run(self._serve)
         except Exception:  # noqa: BLE001 - whatever it is, the robot goes on
-            engine_logger.exception("nobody can look into robot %r any more", self._scheduler.name)
+            _log.exception("nobody can look into robot %r any more", self._scheduler.name)
         finally:
             self._ready.set()
 
@@ -157,7 +159,7 @@ class _Server:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, _Slow):
             pass  # it went away, or was hung up on
         except* Exception:  # noqa: BLE001 - the others, and the robot, go on
-            engine_logger.exception("looking into robot %r failed", self._scheduler.name)
+            _log.exception("looking into robot %r failed", self._scheduler.name)
         finally:
             self._clients -= 1
 

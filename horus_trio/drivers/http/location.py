@@ -47,11 +47,12 @@ class Location:
         try:
             parts = urllib.parse.urlsplit(url)
             port, host = parts.port, parts.hostname
-        except ValueError as error:
+        except ValueError:
+            # What it says may have a password in it.
             raise ConfigurationError(
                 f"{owner}(url=…): the host and port are not valid; expected a URL such as "
                 "'http://192.168.0.7:8080/status', or 'http://[::1]/status'"
-            ) from error
+            ) from None
         if parts.scheme not in ("http", "https") or not host:
             began = parts.scheme if re.fullmatch("[a-z][a-z0-9+.-]*", parts.scheme) else ""
             said = f", got one of {began}:" if began not in ("", "http", "https") else ""

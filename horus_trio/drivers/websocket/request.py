@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
@@ -37,8 +37,8 @@ class Request:
     secure: bool
     host: str
     port: int
-    target: str
-    headers: tuple[tuple[str, str], ...]
+    target: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     subprotocols: tuple[str, ...]
 
     @property
@@ -93,13 +93,17 @@ def _read_url(what: str, url: object) -> tuple[bool, str, int, str]:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"{what}(url=…): {error}; expected one {example}") from error
+    except ValueError:
+        # What it says may have a password in it.
+        raise ConfigurationError(
+            f"{what}(url=…): its host or its port is not valid; expected one {example}"
+        ) from None
     if parts.scheme not in PORTS:
         hint = {"http": "; write ws:// for http://", "https": "; write wss:// for https://"}
+        began = f" {parts.scheme!r:.20}" if parts.scheme else " no scheme"
         raise ConfigurationError(
-            f"{what}(url=…): it begins with {url.partition(':')[0]!r:.20}, expected ws:// or "
-            f"wss://, {example}{hint.get(parts.scheme, '')}"
+            f"{what}(url=…): it begins with{began}, expected ws:// or wss://, {example}"
+            f"{hint.get(parts.scheme, '')}"
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigurationError(

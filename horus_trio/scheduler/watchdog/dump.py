@@ -24,6 +24,7 @@ from ...executor import (
     wait_of,
 )
 from ...health import NodeState
+from ...printable import entry
 
 if TYPE_CHECKING:
     from .blocked import BlockedLoop
@@ -62,7 +63,7 @@ def make_dump(
         names = {r.task: f"node {r.name!r}" for r in runners if r.task is not None}
         lines += ["", "tasks", *_tasks(root, names, 1)]
     lines += ["", "threads", *_threads()]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{entry(line)}\n" for line in lines)
 
 
 def _nodes(executor: AsyncIOExecutor) -> Iterator[str]:

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
+from ...printable import one_line
 from .thread import Duty
 
 __all__ = ["Notifier"]
@@ -119,4 +120,4 @@ def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return one_line(" ".join(text.split()))
