@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -18,7 +19,16 @@ import _plots
 import _run
 import _surroundings
 import pytest
-from _compare import Count, NotMeasured, Target, compare, counts, curve
+from _compare import (
+    Count,
+    NotMeasured,
+    Target,
+    compare,
+    counts,
+    course,
+    curve,
+    distribution,
+)
 from _tables import Row, Table, in_digits
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +76,30 @@ COUNTS = Table(
     ),
 )
 
+DISTRIBUTION = Table(
+    kind="distribution",
+    title="Lateness",
+    unit="ms",
+    base="bare",
+    rows=(
+        Row(name="bare", figures=tuple((50 + part) / 100 for part in range(101))),
+        Row(name="horus_trio", figures=tuple((10 + part) / 1000 for part in range(101))),
+        Row(name="theirs", not_measured="there is no `theirs`"),
+    ),
+)
+COURSE = Table(
+    kind="course",
+    title="Achieved rate",
+    unit="Hz",
+    base="bare",
+    step=0.5,
+    rows=(
+        Row(name="bare", figures=(100.0, 98.0, 102.0, 100.0), whole=100.0),
+        Row(name="horus_trio", figures=(100.0, 100.0, 100.0, 100.0), whole=100.0),
+        Row(name="theirs", not_measured="there is no `theirs`"),
+    ),
+)
+
 
 def recorded(*tables: Table) -> dict[str, Any]:
     """What a program would have written."""
@@ -99,7 +133,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_table_comes_back_from_json() -> None:
-    for table in (BARS, CURVE, COUNTS):
+    for table in (BARS, CURVE, COUNTS, DISTRIBUTION, COURSE):
         assert Table.from_json(json.loads(json.dumps(table.to_json()))).rows == tuple(
             Row(
                 name=row.name,
@@ -246,6 +280,38 @@ def test_a_row_has_as_many_cells_as_its_table() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, table[0]
 
 
+def test_what_a_run_was_like_is_on_the_page() -> None:
+    files = _figures.made_from({"run": recorded(DISTRIBUTION, COURSE)})
+    assert sorted(files) == ["figures.md", "plots/run-1.svg", "plots/run-2.svg"]
+    for line in (
+        "| ms | least | p50 | p90 | p99 | most |",
+        "| horus_trio | 0.01 | 0.06 | 0.1 | 0.109 | 0.11 |",
+        "| theirs | not measured: there is no `theirs` |  |  |  |  |",
+        "| Hz | mean | least | most | asked for |",
+        "| bare | 100 | 98 | 102 | 100 |",
+        "No program has a target.",
+    ):
+        assert line in files["figures.md"].splitlines(), line
+
+
+def test_a_run_is_recorded_as_percentiles_and_as_a_course(
+    record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = NotMeasured("it is not installed")
+    late = [number / 10 for number in range(1000)]
+    distribution("Late", "ms", {"bare": late, "theirs": absent}, base="bare")
+    course("Rate", "Hz", {"bare": [9, 11], "theirs": absent}, base="bare", asked=10, step=0.5)
+    found = [Table.from_json(table) for table in json.loads(record.read_text())["tables"]]
+    assert [table.kind for table in found] == ["distribution", "course"]
+    parts = found[0].rows[0].figures
+    assert len(parts) == 101
+    assert (parts[0], parts[50], parts[99], parts[100]) == (0.0, 50.0, 99.0, 99.9)
+    assert (found[1].rows[0].figures, found[1].rows[0].whole) == ((9, 11), 10)
+    assert found[1].step == 0.5
+    assert {table.rows[1].not_measured for table in found} == {"it is not installed"}
+    assert "10.00, from 9 to 11" in capsys.readouterr().out
+
+
 def test_a_program_renews_its_own_section_alone(tmp_path: Path) -> None:
     def put(name: str, *tables: Table) -> None:
         (tmp_path / "results").mkdir(exist_ok=True)
@@ -338,6 +404,40 @@ def test_ratios_of_several_magnitudes_begin_at_one() -> None:
     )
 
 
+def points_of(kind: str, table: Table) -> list[tuple[float, float]]:
+    """Of the one curve of a kind."""
+    _, kinds = parts(table)
+    [line] = [shape for shape in kinds[kind] if shape.tag == f"{SVG}polyline"]
+    return [(float(x), float(y)) for x, y in (p.split(",") for p in line.get("points", "").split())]
+
+
+def test_a_distribution_rises_from_none_to_all() -> None:
+    ours, bare = points_of("hook curve", DISTRIBUTION), points_of("soft curve", DISTRIBUTION)
+    for points in (ours, bare):
+        assert points == sorted(points, key=lambda point: (point[0], -point[1]))
+        assert (points[0][1], points[-1][1]) == (_plots.CURVE_BOTTOM, _plots.CURVE_TOP)
+    assert ours[-1][0] < bare[0][0]  # less late, so further to the left
+    said = parts(DISTRIBUTION)[0].findtext(f"{SVG}desc") or ""
+    assert "horus_trio: p50 0.06, p99 0.109. theirs: not measured." in said
+
+
+def test_a_course_runs_beside_what_was_asked_for() -> None:
+    _, kinds = parts(COURSE)
+    [asked] = kinds["one"]
+    height = float(asked.get("y1", "0"))
+    assert {y for _, y in points_of("hook curve", COURSE)} == {height}
+    bare = points_of("soft curve", COURSE)
+    assert bare[1][1] - height == pytest.approx(height - bare[2][1], abs=0.02)
+    apart = {round(b[0] - a[0], 1) for a, b in itertools.pairwise(bare)}
+    assert len(apart) == 1
+
+
+def test_the_engines_curve_lies_on_top() -> None:
+    root, _ = parts(COURSE)
+    lines = [element.get("class") for element in root.iter(f"{SVG}polyline")]
+    assert lines == ["soft curve", "hook curve"]
+
+
 def test_counts_have_no_picture() -> None:
     assert _plots.plot(COUNTS) is None
 
@@ -383,7 +483,7 @@ def test_a_failing_program_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("untraced_children")
-@pytest.mark.parametrize("program", ["camera"])
+@pytest.mark.parametrize("program", ["camera", "real_run"])
 def test_a_program_that_only_glimpses_records_its_tables(program: str, tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     subprocess.run(
@@ -396,7 +496,8 @@ def test_a_program_that_only_glimpses_records_its_tables(program: str, tmp_path:
     )
     tables = [Table.from_json(table) for table in json.loads(record.read_text("utf-8"))["tables"]]
     assert tables
-    assert all(row.figures for table in tables for row in table.rows)
+    assert all(row.figures or row.not_measured for table in tables for row in table.rows)
+    assert all(table.rows[0].figures for table in tables)
 
 
 def test_the_exit_code_tells_of_a_failing_program(
@@ -415,3 +516,10 @@ def test_the_exit_code_tells_of_a_failing_program(
 def test_a_version_that_nobody_tells_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HORUS_PYTHON", "/there/is/no/python")
     assert _surroundings.look_around().versions["horus-robotics"] == "unknown"
+
+
+def test_figures_taken_ahead_of_other_programs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _surroundings.look_around().command.startswith("chrt")
+    monkeypatch.setattr(os, "sched_getscheduler", lambda pid: os.SCHED_RR)
+    monkeypatch.setattr(os, "sched_getparam", lambda pid: os.sched_param(20))
+    assert _surroundings.look_around().command.startswith("chrt --rr 20 nox -s bench -- ")

@@ -33,7 +33,9 @@ __all__ = [
     "Target",
     "compare",
     "counts",
+    "course",
     "curve",
+    "distribution",
     "measure",
     "percentile",
     "print_machine",
@@ -169,6 +171,53 @@ def counts(title: str, unit: str, rows: Sequence[Count]) -> None:
         print(f"  {row.name:44} {text:>9} {of:10} {row.verdict}")
         made.append(row)
     _record(Table(kind="counts", title=title, unit=unit, rows=tuple(made)))
+
+
+def distribution(
+    title: str, unit: str, samples: Mapping[str, Sequence[float] | NotMeasured], *, base: str
+) -> None:
+    """Print how many of each program's figures are below what."""
+    print(f"\n{title} ({unit})")
+    made: list[Row] = []
+    for name, values in samples.items():
+        if isinstance(values, NotMeasured):
+            made.append(Row(name=name, not_measured=str(values)))
+        else:
+            parts = tuple(percentile(values, part / 100) for part in range(101))
+            made.append(Row(name=name, figures=parts))
+            print(f"  {name:34} p50 {parts[50]:9.3f}  p99 {parts[99]:9.3f}  max {parts[100]:9.3f}")
+    _record(Table(kind="distribution", title=title, unit=unit, rows=tuple(made), base=base))
+
+
+def course(
+    title: str,
+    unit: str,
+    figures: Mapping[str, Sequence[float] | NotMeasured],
+    *,
+    base: str,
+    asked: float,
+    step: float,
+) -> None:
+    """Print how each program's figure went on.
+
+    Arguments:
+        title: What was measured.
+        unit: Of the figures.
+        figures: Of each program, one after the other.
+        base: The program that the others are beside.
+        asked: What the figure should be.
+        step: Seconds from one to the next.
+    """
+    print(f"\n{title} ({unit}; {asked:g} were asked for)")
+    made: list[Row] = []
+    for name, values in figures.items():
+        if isinstance(values, NotMeasured):
+            made.append(Row(name=name, not_measured=str(values)))
+        else:
+            made.append(Row(name=name, figures=tuple(values), whole=asked))
+            mean = statistics.fmean(values)
+            print(f"  {name:34} {mean:9.2f}, from {min(values):.4g} to {max(values):.4g}")
+    _record(Table(kind="course", title=title, unit=unit, rows=tuple(made), base=base, step=step))
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:

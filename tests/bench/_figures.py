@@ -137,6 +137,8 @@ def _markdown(table: Table) -> str:
             part = "" if row.ratio is None else f"{row.ratio:.3g}"
             rows.append(f"| {_cell(row.name)} | {figure} | {whole} | {part} | {_verdict(row)} |")
         return "\n".join(rows)
+    if table.kind in ("distribution", "course"):
+        return _progress(table)
     first = "program" if table.kind == "compare" else f"{_cell(table.of)} | program"
     times = f"{table.repetitions} repetitions, turn by turn."
     rows = [
@@ -153,6 +155,27 @@ def _markdown(table: Table) -> str:
         else:
             figures = " | | "
         rows.append(f"| {size}{_cell(row.name)} | {figures} | {_verdict(row)} |")
+    return "\n".join(rows)
+
+
+def _progress(table: Table) -> str:
+    """A distribution by some of its percentiles, or a course by its mean and bounds."""
+    unit = _cell(table.unit)
+    if table.kind == "distribution":
+        heads = ["least", "p50", "p90", "p99", "most"]
+    else:
+        heads = ["mean", "least", "most", "asked for"]
+    rows = [f"| {unit} | {' | '.join(heads)} |", f"|---|{'--:|' * len(heads)}"]
+    for row in table.rows:
+        if not row.figures:
+            cells = [_cell(row.verdict), *[""] * (len(heads) - 1)]
+        elif table.kind == "distribution":
+            cells = [in_digits(row.figures[part]) for part in (0, 50, 90, 99, 100)]
+        else:
+            mean = sum(row.figures) / len(row.figures)
+            bounds = min(row.figures), max(row.figures)
+            cells = [f"{figure:.4g}" for figure in (mean, *bounds, row.whole or 0.0)]
+        rows.append(f"| {_cell(row.name)} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

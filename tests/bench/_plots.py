@@ -1,4 +1,6 @@
-"""`plot`: a table as a picture, bars of ratios or curves over sizes; none for counts.
+"""`plot`: a table as a picture, bars of ratios, curves over sizes, or what a run was like.
+
+Counts have none.
 
 A mark on a bar shows where its target is, a red cross that it is missed; the thin line is the
 spread. Axes are logarithmic where the figures are of different magnitudes, and bars begin at the
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from _tables import Row, Table, in_digits
@@ -28,6 +30,15 @@ TOP, LANE, FOOT = 66.0, 26.0, 30.0
 
 CURVE_LEFT, CURVE_RIGHT, CURVE_TOP, CURVE_BOTTOM = 62.0, 508.0, 66.0, 300.0
 """The field of the curves; their names are right of it."""
+
+KEY = 548.0
+"""Where the names are beside a distribution or a course."""
+
+TINY = 0.001
+"""What is nearer to zero is drawn there, on a logarithmic axis."""
+
+LEAST = 5
+"""The percentile at which such an axis begins: one tick that was very early says nothing."""
 
 SERIES = ("hook", "wait", "safe", "ok", "error", "late")
 """The colours of programs other than the base, in their order."""
@@ -69,11 +80,13 @@ LOOK = Look(
 
 def plot(table: Table) -> str | None:
     """The picture of a table, as the text of an SVG file, if it has one."""
-    if table.kind == "counts" or all(row.ratio is None for row in table.rows):
+    is_progress = table.kind in PROGRESS
+    shown = [row for row in table.rows if row.figures and (is_progress or row.ratio is not None)]
+    if table.kind == "counts" or not shown:
         return None
     sheet = Sheet(LOOK)
     sheet.text("title", 18, 27, table.title)
-    draw = _draw_bars if table.kind == "compare" else _draw_curves
+    draw = {"compare": _draw_bars, "curve": _draw_curves, **PROGRESS}[table.kind]
     height = draw(sheet, table)
     return sheet.svg(height, table.title, describe(table))
 
@@ -81,6 +94,9 @@ def plot(table: Table) -> str | None:
 def describe(table: Table) -> str:
     """What the table says, in words, in order."""
     said = []
+    if table.kind in PROGRESS:
+        said = [f"{row.name}: {_in_short(table, row)}." for row in table.rows]
+        return f"{table.unit}. {' '.join(said)}"
     for row in table.rows:
         name = row.name if row.size is None else f"{row.name}, {row.size} {table.of}"
         if row.figures:
@@ -211,6 +227,91 @@ def _kinds(table: Table) -> dict[str, str]:
     others = [name for name in dict.fromkeys(row.name for row in table.rows) if name != table.base]
     colours = {name: SERIES[number % len(SERIES)] for number, name in enumerate(others)}
     return {table.base: "soft", **colours}
+
+
+# Distributions and courses
+
+
+def _draw_distribution(sheet: Sheet, table: Table) -> float:
+    """How many of all figures are below what."""
+    measured = [row for row in table.rows if row.figures]
+    least = max(min(row.figures[LEAST] for row in measured), TINY)
+    x = _axis([least, max(max(row.figures[-1] for row in measured), least * MAGNITUDES)],
+              CURVE_LEFT, KEY - 22, from_zero=True)  # fmt: skip
+    y = Axis(0, 100, CURVE_BOTTOM, CURVE_TOP, logarithmic=False, marks=(0, 25, 50, 75, 100))
+    scale = " (logarithmic)" if x.logarithmic else ""
+    sheet.text("small", 18, 46, f"% of all ticks that are within so many {table.unit}{scale}")
+    _draw_field(sheet, x, y)
+    kinds = _kinds(table)
+    for row in _ours_last(measured):
+        points = [(x(max(figure, TINY)), y(part)) for part, figure in enumerate(row.figures)]
+        sheet.path(f"{kinds[row.name]} curve", points)
+    _draw_key(sheet, table, kinds)
+    return CURVE_BOTTOM + FOOT
+
+
+def _draw_course(sheet: Sheet, table: Table) -> float:
+    """One figure after the other, beside what was asked for."""
+    measured = [row for row in table.rows if row.figures]
+    figures = [figure for row in measured for figure in (*row.figures, row.whole or 0.0)]
+    step = _step(max(max(figures) - min(figures), 1.0))
+    low = math.floor((min(figures) - 0.01) / step) * step
+    marks = [low + step * n for n in range(math.ceil((max(figures) - low) / step + 0.01) + 1)]
+    y = Axis(low, marks[-1], CURVE_BOTTOM, CURVE_TOP, logarithmic=False, marks=marks)
+    seconds = table.step * max(len(row.figures) for row in measured)
+    apart = _step(seconds)
+    whole = [apart * n for n in range(int(seconds / apart + 0.01) + 1)]
+    x = Axis(0, seconds, CURVE_LEFT, KEY - 22, logarithmic=False, marks=whole)
+    sheet.text("small", 18, 46, f"{table.unit} in each {table.step:g} s, by seconds of the run")
+    _draw_field(sheet, x, y)
+    kinds = _kinds(table)
+    for asked in sorted({row.whole for row in measured if row.whole is not None}):
+        sheet.line("one", CURVE_LEFT, y(asked), KEY - 22, y(asked))
+    for row in _ours_last(measured):
+        middles = [x(table.step * (n + 0.5)) for n in range(len(row.figures))]
+        points = [(middle, y(figure)) for middle, figure in zip(middles, row.figures, strict=True)]
+        sheet.path(f"{kinds[row.name]} curve", points)
+        for at, place in points:
+            sheet.dot(f"{kinds[row.name]} dot", at, place, 2.2)
+    _draw_key(sheet, table, kinds)
+    return CURVE_BOTTOM + FOOT
+
+
+def _draw_field(sheet: Sheet, x: Axis, y: Axis) -> None:
+    for value in y.marks:
+        sheet.line("grid", CURVE_LEFT, y(value), KEY - 22, y(value))
+        sheet.text("small", CURVE_LEFT - 8, y(value) + 4, f"{value:g}", "end")
+    for value in x.marks:
+        sheet.line("grid", x(value), CURVE_TOP, x(value), CURVE_BOTTOM)
+        sheet.text("small", x(value), CURVE_BOTTOM + 17, f"{value:g}", "middle")
+
+
+def _ours_last(rows: Sequence[Row]) -> list[Row]:
+    """So that the engine's curve is not hidden below one that is the same."""
+    return sorted(rows, key=lambda row: row.name == "horus_trio")
+
+
+def _draw_key(sheet: Sheet, table: Table, kinds: Mapping[str, str]) -> None:
+    """The names of the programs, and their figures in short, right of the field."""
+    for number, row in enumerate(table.rows):
+        at = CURVE_TOP + 12 + 40 * number
+        if row.figures:
+            sheet.line(f"{kinds[row.name]} curve", KEY - 8, at - 4, KEY + 8, at - 4)
+        sheet.text("name", KEY + 14, at, _short(row.name, 22))
+        sheet.text("small", KEY + 14, at + 15, _short(_in_short(table, row), 26))
+
+
+def _in_short(table: Table, row: Row) -> str:
+    """A distribution, or a course, in a few words."""
+    if not row.figures:
+        return "not measured"
+    if table.kind == "distribution":
+        return f"p50 {in_digits(row.figures[50])}, p99 {in_digits(row.figures[99])}"
+    return f"{sum(row.figures) / len(row.figures):.4g} in the mean"
+
+
+PROGRESS = {"distribution": _draw_distribution, "course": _draw_course}
+"""What draws a picture of what changes."""
 
 
 # Axes

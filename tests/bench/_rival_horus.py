@@ -67,7 +67,12 @@ def on_time(rate: float, seconds: float, *, is_async: bool) -> dict[str, Any]:
     node = horus.Node("alone", tick=async_tick if is_async else tick, rate=rate)
     horus.run(node, duration=seconds)
     off = sorted(abs(b - a - 1 / rate) * 1e3 for a, b in itertools.pairwise(begun))
-    return {"ticks": len(begun), "p50": off[len(off) // 2], "p99": off[int(len(off) * 0.99)]}
+    return {
+        "ticks": len(begun),
+        "p50": off[len(off) // 2],
+        "p99": off[int(len(off) * 0.99)],
+        "begun": [round(instant - begun[0], 6) for instant in begun],
+    }
 
 
 def until_told(awaiting: float) -> dict[str, Any]:

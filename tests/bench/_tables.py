@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["compare", "curve", "counts"]
+Kind: TypeAlias = Literal["compare", "curve", "counts", "distribution", "course"]
 Json: TypeAlias = dict[str, Any]
 
 
@@ -57,10 +57,11 @@ class Row:
     Attributes:
         name: Of the program, or of what was counted.
         size: What the program was called with, in a curve.
-        figures: One for each repetition, in the order they were taken; none if not measured.
+        figures: One for each repetition, in the order they were taken; none if not measured. Of a
+            distribution, the percentiles 0 to 100; of a course, one figure after the other.
         ratio: The median of its ratios to the base within a repetition; of counts, the part of the
             whole.
-        whole: How many there might have been, of counts.
+        whole: How many there might have been, of counts; what was asked for, of a course.
         target: For the ratio if there is one, else for the figure.
         not_measured: Why there is no figure.
     """
@@ -112,6 +113,7 @@ class Table:
         base: Name of the row the others are compared with, if they are.
         of: What a size counts, in a curve.
         repetitions: How often each program ran.
+        step: Seconds from one figure to the next, of a course.
     """
 
     kind: Kind
@@ -121,6 +123,7 @@ class Table:
     base: str = ""
     of: str = ""
     repetitions: int = 1
+    step: float = 1.0
 
     def to_json(self) -> Json:
         """The table as what JSON knows; what is not set is left out."""

@@ -18,7 +18,7 @@ import horus_trio as horus
 from horus_trio import Miss
 from horus_trio.testing import blocking_delay
 
-__all__ = ["SCENARIOS", "Scenario"]
+__all__ = ["SCENARIOS", "STOP", "Scenario"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +215,31 @@ async def abandoned() -> Recording:
     return await record(recorder, [wheel], seconds=3.5, topic="motor")
 
 
+# A stop: one node asks for it while the others are in the middle of something
+
+
+async def stopping() -> Recording:
+    recorder = Recorder()
+    ticks = itertools.count(1)
+
+    async def look(node: horus.Node) -> None:
+        await trio.sleep(0.05)
+        if next(ticks) == 3:
+            node.request_stop("the operator")
+
+    def film(node: horus.Node) -> None:
+        with recorder.during(node, "thread"):
+            blocking_delay(0.8)
+
+    panel = horus.Node("panel", tick=look, rate=2, order=3)
+    drive = actor(recorder, "drive", rate=5, order=2, shutdown=0.3)
+    arm = actor(recorder, "arm", "..L", long=9.0, rate=2.5, order=1, shutdown=0.2)
+    camera = horus.Node(
+        "camera", tick=film, rate=1, phase=0.6, shutdown=pause(recorder, "shutdown", 0.3)
+    )
+    return await record(recorder, [panel, drive, arm, camera], seconds=2.5)
+
+
 SCENARIOS = (
     Scenario(
         name="restart",
@@ -289,3 +314,11 @@ SCENARIOS = (
         run=abandoned,
     ),
 )
+
+STOP = Scenario(
+    name="stopping",
+    title="A stop of nodes whose order is 3, 2, 1 and 0",
+    caption="all are told at once; shutdowns follow in turn",
+    run=stopping,
+)
+"""Of the design's pages."""

@@ -88,6 +88,11 @@ class Sheet:
         places = " ".join(f"{x:.5g},{y:.5g}" for x, y in points)
         self._shapes.append(f'<polyline class="{kind}" points="{places}"/>')
 
+    def shape(self, kind: str, points: Sequence[tuple[float, float]]) -> None:
+        """A closed shape between points."""
+        places = " ".join(f"{x:.5g},{y:.5g}" for x, y in points)
+        self._shapes.append(f'<polygon class="{kind}" points="{places}"/>')
+
     def dot(self, kind: str, x: float, y: float, radius: float = 3.0) -> None:
         """A dot around a point."""
         self._add(f'<circle class="{kind}"', cx=x, cy=y, r=radius)

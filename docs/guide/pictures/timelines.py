@@ -8,13 +8,14 @@ is named, and the exit code is 1.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 from drawing import draw
 from scenarios import SCENARIOS
 
-__all__ = ["main", "pictures"]
+__all__ = ["bring_up_to_date", "main", "pictures"]
 
 FOLDER = Path(__file__).parent
 
@@ -29,21 +30,29 @@ def pictures() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Write the pictures, or check them; returns the exit code."""
+    return bring_up_to_date(pictures, FOLDER, arguments)
+
+
+def bring_up_to_date(
+    draw_all: Callable[[], dict[str, str]], folder: Path, arguments: list[str]
+) -> int:
+    """Write what has changed, or with ``--check`` only say so; returns the exit code."""
+    program = Path(sys.argv[0]).name
     if arguments not in ([], ["--check"]):
-        print("usage: timelines.py [--check]", file=sys.stderr)
+        print(f"usage: {program} [--check]", file=sys.stderr)
         return 2
-    drawn = pictures()
-    there = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
+    drawn = draw_all()
+    there = {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")}
     stale = sorted(
         name for name in drawn.keys() | there.keys() if drawn.get(name) != there.get(name)
     )
     for name in stale:
         if name not in drawn:
-            print(f"{name} is drawn by no scenario; remove it, or keep it elsewhere")
+            print(f"{name} is drawn by nothing here; remove it, or keep it elsewhere")
         elif arguments:
-            print(f"{name} is not what the engine does now; run timelines.py and look at it")
+            print(f"{name} is not as it would be drawn now; run {program} and look at it")
         else:
-            (FOLDER / name).write_text(drawn[name], "utf-8")
+            (folder / name).write_text(drawn[name], "utf-8")
             print(f"{name} is drawn anew")
     return 1 if stale and arguments else 0
 
