@@ -1,4 +1,4 @@
-"""Three sensors log into an SQLite database; Ctrl-C ends it, and nothing is lost.
+"""Two sensors log into an SQLite database; Ctrl-C ends it, and nothing is lost.
 
 Run it with `python examples/database_logger.py`; a number after that is how many seconds it logs.
 Each reading is acknowledged when it is on the disk. What waits at the same time shares a
@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
-from pathlib import Path
 
 import trio
 
@@ -22,106 +21,59 @@ INSERT = "INSERT INTO readings VALUES (?, ?, ?)"
 
 
 class Imu(horus.AsyncNode):
-    """Reads in `async` ticks, and logs each reading at once."""
+    """Reads in `async` ticks, and logs each reading; meanwhile it counts what there is."""
 
     rate = 100
-
-    def __init__(self, database: SqlitePool) -> None:
-        super().__init__("imu", helpers=[database])
-        self.database = database
-        self.logged: int = 0
+    order = -1  # it makes the table before others need it
+    logged: int = 0
 
     async def init(self) -> None:
-        await self.database.write(MAKE)
+        await database.write(MAKE)
+        self.start_soon(self.monitor)
 
     async def tick_async(self) -> None:
-        await self.database.write(INSERT, ("imu", self.now, math.sin(self.now)))
+        await database.write(INSERT, ("imu", self.now, math.sin(self.now)))
         self.logged += 1
 
-
-class Thermometer(horus.Node):
-    """Reads in `def` ticks, in a thread."""
-
-    rate = 20
-
-    def __init__(self, database: SqlitePool) -> None:
-        super().__init__("thermometer", helpers=[database])
-        self.database = database
-        self.logged: int = 0
-
-    def init(self) -> None:
-        self.database.write_blocking(MAKE)
-
-    def tick(self) -> None:
-        self.database.write_blocking(INSERT, ("thermometer", self.now, 21.5))
-        self.logged += 1
+    async def monitor(self) -> None:
+        """Readers wait for nobody."""
+        while True:
+            await trio.sleep(0.5)
+            print(f"{await database.run(count_readings)} readings so far", flush=True)
 
 
 class Lidar(horus.Node):
-    """Reads much, and logs a revolution at a time; the last one in `shutdown`, as far as it is."""
+    """Reads in `def` ticks, in a thread, and logs a whole revolution at once."""
 
     rate = 200
-    revolution = 90
-
-    def __init__(self, database: SqlitePool) -> None:
-        super().__init__("lidar", helpers=[database])
-        self.database = database
-        self.readings: list[tuple[str, float, float]] = []
-        self.logged: int = 0
+    logged: int = 0
 
     def init(self) -> None:
-        self.database.write_blocking(MAKE)
+        self.readings: list[tuple[str, float, float]] = []
 
     def tick(self) -> None:
         self.readings.append(("lidar", self.now, 2 + math.cos(self.now)))
-        if len(self.readings) == self.revolution:
-            self.write_down()
+        if len(self.readings) == 90:
+            self.shutdown()
 
     def shutdown(self) -> None:
-        self.write_down()
-
-    def write_down(self) -> None:
-        self.database.write_many_blocking(INSERT, self.readings)
+        """The last revolution, as far as it is."""
+        database.write_many_blocking(INSERT, self.readings)
         self.logged += len(self.readings)
         self.readings = []
 
 
-class Monitor(horus.AsyncNode):
-    """Reads beside them, once a second: readers wait for nobody."""
-
-    rate = 1
-
-    def __init__(self, database: SqlitePool) -> None:
-        super().__init__("monitor", helpers=[database], phase=0.5)
-        self.database = database
-
-    async def tick_async(self) -> None:
-        count = await self.database.run(count_readings)
-        print(f"{count} readings so far", flush=True)
-
-
 def count_readings(connection: sqlite3.Connection) -> int:
-    try:
-        (count,) = connection.execute("SELECT count(*) FROM readings").fetchone()
-    except sqlite3.OperationalError:  # there is no table yet
-        return 0
-    return int(count)
+    return int(connection.execute("SELECT count(*) FROM readings").fetchone()[0])
 
 
-async def main(path: Path, seconds: float | None) -> dict[str, int]:
-    """Log for so long, or until Ctrl-C; what each sensor has been told to be on the disk."""
-    database = sqlite_pool(path, name="readings")
-    sensors = (Imu(database), Thermometer(database), Lidar(database))
-    scheduler = horus.Scheduler(name="database logger")
-    for node in (*sensors, Monitor(database)):
-        scheduler.add(node)
-    print(await scheduler.run(seconds))
-    counts = database.write_statistics()
-    print(f"{counts.written} writes in {counts.transactions} transactions, {counts.failed} failed")
-    for sensor in sensors:
-        print(f"{sensor.name}: {sensor.logged} readings logged")
-    return {sensor.name: sensor.logged for sensor in sensors}
-
+database: SqlitePool = sqlite_pool("readings.sqlite3", name="readings")
+imu, lidar = Imu("imu", helpers=[database]), Lidar("lidar", helpers=[database])
+scheduler = horus.Scheduler(name="database logger").add(imu).add(lidar)
 
 if __name__ == "__main__":
-    trio.run(main, Path("readings.sqlite3"), float(sys.argv[1]) if sys.argv[1:] else 3.0)
+    print(scheduler.run(float(sys.argv[1]) if sys.argv[1:] else 3.0))
+    counts = database.write_statistics()
+    print(f"{counts.written} writes in {counts.transactions} transactions, {counts.failed} failed")
+    for sensor in (imu, lidar):
+        print(f"{sensor.name}: {sensor.logged} readings logged")

@@ -1,31 +1,20 @@
 """A robot that logs into a Redis stream, and takes orders from a Redis channel.
 
-Run it with `python examples/redis_telemetry.py redis://HOST:6379`. Without a server it starts one
-on this machine, if redis-server is installed. An operator orders two speeds and a stop, and reads
-what the robot has logged meanwhile.
+Run it with `python examples/redis_telemetry.py redis://HOST:6379`. Without a server it starts one,
+if redis-server is installed. An operator orders two speeds and a stop, and reads what the robot has
+logged meanwhile. It needs `pip install 'horus-trio[redis]'`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator
 
 import trio
 
 import horus_trio as horus
-from horus_trio.drivers import (
-    ChannelMessage,
-    ConnectFailed,
-    DriverNode,
-    RedisPubSub,
-    RedisStream,
-    StreamEntry,
-)
+from horus_trio.drivers import ChannelMessage, DriverNode, RedisPubSub, RedisStream, StreamEntry
+from simulated.redis_server import redis_server
 
 
 class Orders(DriverNode):
@@ -41,10 +30,7 @@ class Drive(horus.AsyncNode):
     rate = 50
     subs = "order"
     pubs = "telemetry"
-
-    def __init__(self) -> None:
-        super().__init__("drive")
-        self.place: float = 0.0
+    place: float = 0.0
 
     async def tick_async(self) -> None:
         speed = self.latest("order", 0.0)
@@ -54,10 +40,8 @@ class Drive(horus.AsyncNode):
 
 async def operate(server: str, log: list[StreamEntry]) -> None:
     """Give orders, and read the log until the robot stands again."""
-    async with (
-        RedisPubSub(server) as orders,
-        RedisStream(server, "telemetry", start="0") as telemetry,
-    ):
+    telemetry = RedisStream(server, "telemetry", start="0")
+    async with RedisPubSub(server) as orders, telemetry:
         for speed in (0.5, 2.0, 0.0):
             await orders.send(ChannelMessage(channel="orders", data=b"%g" % speed))
             while not log or float(log[-1]["speed"]) != speed:
@@ -66,61 +50,26 @@ async def operate(server: str, log: list[StreamEntry]) -> None:
             await trio.sleep(0.3)
 
 
-async def main(*server: str) -> list[StreamEntry]:
+async def main(server: str = "") -> list[StreamEntry]:
     """Drive for a second; the log."""
     entries: list[StreamEntry] = []
-    async with contextlib.AsyncExitStack() as stack:
-        [url] = server or [await stack.enter_async_context(started())]
-        scheduler = horus.Scheduler(name="telemetry")
-        scheduler.add(Drive())
+    async with contextlib.nullcontext(server) if server else redis_server() as url:
+        scheduler = horus.Scheduler(name="telemetry").add(Drive("drive"))
         scheduler.add(Orders("orders", RedisPubSub(url, channels=["orders"]), publish="order"))
         log = RedisStream(url, "telemetry", max_length=10_000)
         scheduler.add(DriverNode("log", log, listen="telemetry"))
+
+        async def run(task_status: trio.TaskStatus[None]) -> None:
+            print(await scheduler.run(task_status=task_status))
+            nursery.cancel_scope.cancel()  # the operator, if it was stopped by Ctrl-C
+
         async with trio.open_nursery() as nursery:
-
-            async def run(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-                await scheduler.run(task_status=task_status)
-                nursery.cancel_scope.cancel()  # it may have been stopped by Ctrl-C
-
             await nursery.start(run)
             await operate(url, entries)
             scheduler.stop("the operator is through")
     print(f"{len(entries)} entries read")
-    print(scheduler.report)
     return entries
 
 
-@contextlib.asynccontextmanager
-async def started() -> AsyncIterator[str]:
-    """The URL of a server on this machine, for as long as this is open."""
-    if shutil.which("redis-server") is None:
-        raise SystemExit("redis-server is not installed: apt install redis-server, or give a URL")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        options = "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder
-        process = await trio.lowlevel.open_process(
-            ["redis-server", *options], stdout=subprocess.DEVNULL
-        )
-        try:
-            yield await ready(f"redis://127.0.0.1:{port}")
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-
-
-async def ready(url: str) -> str:
-    """That URL, once the server answers."""
-    with trio.fail_after(10):
-        while True:
-            try:
-                async with RedisPubSub(url):
-                    return url
-            except ConnectFailed:
-                await trio.sleep(0.02)
-
-
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:2])
+    trio.run(main, sys.argv[1] if sys.argv[1:] else "")

@@ -1,24 +1,16 @@
 """A robot arm on a serial line, which an emergency stops at once, while a read waits for it.
 
-Run it with `python examples/robot_arm.py`. The arm is made up, on a pseudo-terminal. It says
-nothing while it moves, so that there is nothing to read; a light curtain notices a hand, and the
-stop overtakes everything.
+Run it with `python examples/robot_arm.py`. The arm is made up. It says nothing while it moves, so
+that there is nothing to read; a light curtain notices a hand, and the stop overtakes everything.
 """
 
 from __future__ import annotations
-
-import contextlib
-import os
-import pty
-import tempfile
-import tty
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import trio
 
 import horus_trio as horus
 from horus_trio.drivers import DriverNode, Lines, SerialPort
+from simulated.arm import SimulatedArm
 
 
 class Arm(DriverNode):
@@ -56,10 +48,7 @@ class LightCurtain(horus.AsyncNode):
     """Notices a hand in its tenth tick."""
 
     rate = 20
-
-    def __init__(self) -> None:
-        super().__init__("light curtain")
-        self.noticed: float = 0.0
+    noticed: float = 0.0
 
     async def tick_async(self) -> None:
         if self.current_tick is not None and self.current_tick.seq == 10:
@@ -67,60 +56,9 @@ class LightCurtain(horus.AsyncNode):
             self.emergency_stop("a hand in the light curtain")
 
 
-class SimulatedArm:
-    """Moves 60 degrees a second, in silence; says where it is when it has arrived."""
-
-    def __init__(self) -> None:
-        self.angle: float = 0.0
-        self.target: float = 0.0
-        self.stopped: float | None = None  # when
-        self.commands: list[bytes] = []
-
-    @contextlib.asynccontextmanager
-    async def plugged_in(self) -> AsyncIterator[str]:
-        """The path of its port."""
-        plug, socket = pty.openpty()
-        tty.setraw(socket)
-        os.set_blocking(plug, False)
-        with tempfile.TemporaryDirectory() as folder:
-            port = Path(folder) / "arm"
-            port.symlink_to(os.ttyname(socket))
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.listen, plug)
-                    nursery.start_soon(self.move, plug)
-                    yield str(port)
-                    nursery.cancel_scope.cancel()
-            finally:
-                os.close(plug)
-                os.close(socket)
-
-    async def listen(self, plug: int) -> None:
-        pending = b""
-        while True:
-            await trio.lowlevel.wait_readable(plug)
-            *lines, pending = (pending + os.read(plug, 4096)).split(b"\n")
-            for line in lines:
-                self.commands.append(line)
-                word, *arguments = line.split()
-                if word == b"STOP":
-                    self.stopped = trio.current_time()
-                elif self.stopped is None:
-                    self.target = float(arguments[0])
-
-    async def move(self, plug: int) -> None:
-        while self.stopped is None:
-            step = 0.6
-            if abs(self.target - self.angle) > step:
-                self.angle += step if self.target > self.angle else -step
-                if abs(self.target - self.angle) <= step:
-                    os.write(plug, b"AT %.1f\n" % self.angle)
-            await trio.sleep(0.01)
-
-
 async def main() -> SimulatedArm:
     """Work for a second and a half; a hand comes after half a second."""
-    simulated, curtain = SimulatedArm(), LightCurtain()
+    simulated, curtain = SimulatedArm(), LightCurtain("light curtain")
     async with simulated.plugged_in() as port:
         driver = SerialPort(port, framing=Lines())
         arm = Arm("arm", driver, publish="angle", listen="target")

@@ -7,57 +7,13 @@ for; if three do not come within 40 ms, the robot brakes and says what it has.
 
 from __future__ import annotations
 
-import random
-import time
-from dataclasses import dataclass, field
-
 import trio
 
 import horus_trio as horus
 from horus_trio.helpers import AsyncAggregator, Gathered, QuorumFailed
+from simulated.range_sensors import World
 
-QUORUM = 3
-WITHIN = 0.04
-
-
-@dataclass
-class World:
-    """A robot that drives towards a wall, and its sensors, which are made up."""
-
-    began: float = field(default_factory=time.monotonic)
-    dice: random.Random = field(default_factory=lambda: random.Random(1))
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self.began
-
-    @property
-    def distance(self) -> float:
-        return 5.0 - 0.5 * self.age
-
-    def measured(self, sigma: float) -> tuple[float, float]:
-        """The distance, not quite, and by how much it is wrong."""
-        return self.distance + self.dice.gauss(0.0, sigma), sigma
-
-    async def lidar(self) -> tuple[float, float]:
-        await trio.sleep(0.005)
-        return self.measured(0.01)
-
-    async def infrared(self) -> tuple[float, float]:
-        await trio.sleep(0.01)
-        return self.measured(0.1)
-
-    async def sonar(self) -> tuple[float, float]:
-        await trio.sleep(0.2)
-        return self.measured(0.05)
-
-    def radar(self) -> tuple[float, float]:
-        """Its library blocks; and after a second, it blocks for long."""
-        time.sleep(0.008 if self.age < 1.05 else 0.3)
-        return self.measured(0.03)
-
-    def camera(self) -> tuple[float, float]:
-        raise OSError("the lens is dirty")
+QUORUM, WITHIN = 3, 0.04
 
 
 class Fusion(horus.AsyncNode):
@@ -107,9 +63,7 @@ def fuse(readings: list[tuple[float, float]]) -> float:
 async def main() -> Fusion:
     """Drive for a second and a half."""
     fusion = Fusion(World())
-    scheduler = horus.Scheduler(name="sensor fusion")
-    scheduler.add(fusion)
-    print(await scheduler.run(1.5))
+    print(await horus.Scheduler(name="sensor fusion").add(fusion).run(1.5))
     print(f"fused {len(fusion.fused)} times, braked {fusion.brakes} times")
     return fusion
 

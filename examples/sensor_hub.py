@@ -6,17 +6,13 @@ seconds. Without ports it makes up three sensors, one of them behind a bad radio
 
 from __future__ import annotations
 
-import random
-import struct
 import sys
 
 import trio
 
 import horus_trio as horus
 from horus_trio.drivers import DriverNode, Udp
-
-READING = struct.Struct(">Hf")
-"""The number of the reading, and the reading."""
+from simulated.udp_sensors import READING, UdpSensors
 
 
 class Sensor(DriverNode):
@@ -60,17 +56,9 @@ async def main(*ports: str) -> dict[str, tuple[int, int]]:
     scheduler = horus.Scheduler(name="sensor hub")
     for node in (*sensors, Hub(sensors)):
         scheduler.add(node)
-    if ports:
-        print(await scheduler.run(10))
-    else:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(scheduler.run)
-            async with trio.open_nursery() as simulated:
-                for number, sensor in enumerate(sensors):
-                    simulated.start_soon(simulate, sensor, 0.2 if number == 1 else 0.0)
-            await trio.sleep(0.2)
-            scheduler.stop("the sensors are through")
-        print(scheduler.report)
+    if not ports:
+        scheduler.add(UdpSensors([sensor.udp for sensor in sensors]))
+    print(await scheduler.run(10))
     heard: dict[str, tuple[int, int]] = {}
     for sensor in sensors:
         counts = sensor.udp.statistics()
@@ -78,17 +66,6 @@ async def main(*ports: str) -> dict[str, tuple[int, int]]:
         lost = counts.lost / max(1, counts.received + counts.lost)
         print(f"{sensor.name:12} {counts.received:4} received, {counts.lost:3} lost ({lost:.0%})")
     return heard
-
-
-async def simulate(sensor: Sensor, loss: float) -> None:
-    """A sensor: a hundred readings, and some of them lost; the first and the last arrive."""
-    dice = random.Random(sensor.name)
-    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as radio:
-        for number in range(100):
-            if not 0 < number < 99 or dice.random() >= loss:
-                reading = READING.pack(number, 20 + dice.gauss(0.0, 0.1))
-                await radio.sendto(reading, sensor.udp.address)
-            await trio.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import venv
@@ -64,6 +65,17 @@ def test_the_demo_runs_in_an_empty_environment(empty_environment: Path, tmp_path
     printed = run(command, "demo", "--duration", "2", "--plain", cwd=tmp_path)
     assert "The control loop" in printed
     assert ": equal" in printed
+
+
+def test_a_new_project_runs_in_an_empty_environment(
+    empty_environment: Path, tmp_path: Path
+) -> None:
+    said = run(empty_environment / "horus-trio", "new", "my-robot", cwd=tmp_path)
+    install, run_it, test_it = said.partition("next:\n")[2].splitlines()
+    assert "pip install 'horus-trio[pytest]'" in install
+    command = shlex.split(run_it.replace("--duration 5", "--duration 0.5"))
+    assert "ended: its duration of 0.5 s was over" in run(*command, cwd=tmp_path)
+    assert test_it.split()[1:] == ["-m", "pytest", "my-robot"]
 
 
 def test_every_public_name_is_there_in_an_empty_environment(

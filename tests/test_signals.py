@@ -14,6 +14,7 @@ import trio
 
 import horus_trio as horus
 from horus_trio import Node, Scheduler
+from horus_trio.scheduler.interpreter import Collector
 
 BORROWED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -55,6 +56,23 @@ def test_a_run_gives_back_handlers_and_the_wakeup_descriptor() -> None:
         assert handlers() == before
         assert wakeup_descriptor() == -1
     assert all(now != then for now, then in zip(during[0], before, strict=True))
+
+
+def test_ctrl_c_in_the_last_moments_of_a_run_takes_no_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nodes have left, and the run puts back what it has borrowed of the interpreter."""
+    leave = Collector.__exit__
+
+    def press_and_leave(collector: Collector, *details: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        leave(collector, *details)
+
+    monkeypatch.setattr(Collector, "__exit__", press_and_leave)
+    before = handlers()
+    report = Scheduler(100).add(Node("a", tick=well)).run(0.05)
+    assert report.reason == "its duration of 0.05 s was over"
+    assert handlers() == before
 
 
 async def test_trios_own_wakeup_descriptor_is_put_back() -> None:

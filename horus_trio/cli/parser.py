@@ -12,6 +12,7 @@ import importlib
 __all__ = ["COMMANDS", "make_parser"]
 
 COMMANDS = {
+    "new": "new",
     "run": "run",
     "demo": "demo.command",
     "top": "top",
@@ -34,6 +35,7 @@ COMMANDS = {
 EPILOG = """\
 examples:
   horus-trio demo                          a robot among failing devices, ten seconds
+  horus-trio new my-robot                  a project of your own, with its tests
   horus-trio run robot.py                  the scheduler, or the nodes, of a file
   horus-trio run robot.py --set camera.rate=15 --duration 60
   horus-trio top                           look into the robot that runs

@@ -147,9 +147,7 @@ class Run:
         problem: BaseException | None = None
         dice = random.Random(0).random if self._conductor else random.random
         with (
-            LogThread() as log_thread,
-            switch_interval(scheduler.settings.switch_interval),
-            Collector(wanted=staging is None and is_real_time()) as collector,
+            # The outermost: putting the rest back takes a while, and Ctrl-C must not cut it short.
             SignalWatch(
                 scheduler.settings.signals and staging is None,
                 stop=self.stop,
@@ -157,6 +155,9 @@ class Run:
                 force=self.force,
                 dump=self._dump_to_stderr,
             ) as signals,
+            LogThread() as log_thread,
+            switch_interval(scheduler.settings.switch_interval),
+            Collector(wanted=staging is None and is_real_time()) as collector,
             contextlib.ExitStack() as watches,
         ):
             async with trio.open_nursery() as nursery:

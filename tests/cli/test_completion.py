@@ -34,6 +34,7 @@ def has_shtab() -> bool:
     [
         ("horus-trio ", set(COMMANDS)),
         ("horus-trio do", {"doctor"}),
+        ("horus-trio n", {"new", "nodes"}),
         ("horus-trio run --dur", {"--duration"}),
         ("horus-trio run ro", {"robot.py"}),
         ("horus-trio run --prof", {"--profile", "--profile-trace"}),
@@ -139,4 +140,5 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
     )
     loaded = done.stdout.splitlines()[-1].split()
     heavy = {"demo.robot", "demo.world", "control.server", "examination", "session", "target"}
+    heavy |= {"project.making", "project.robot"}
     assert not heavy & {name.removeprefix("horus_trio.cli.") for name in loaded}

@@ -23,9 +23,11 @@ import trio
 import horus_trio as horus
 from horus_trio.drivers import WebSocketClient
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
-
 pytest.importorskip("trio_websocket")
+
+from simulated.dashboard import Dashboard  # it needs that package
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "dashboard_feed.py"
 
@@ -133,7 +135,7 @@ async def test_the_page_shows_what_the_robot_sends_and_orders_get_back(
 ) -> None:
     require("chromium", shutil.which("chromium") is not None, "apt install chromium")
     example = runpy.run_path(str(EXAMPLE))
-    dashboard = example["Dashboard"]()
+    dashboard = Dashboard()
     robot = example["Robot"]()
     scheduler = horus.Scheduler(signals=False)
     sent: set[str] = set()

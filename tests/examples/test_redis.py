@@ -19,7 +19,7 @@ def test_the_robot_logs_what_it_does_and_obeys(
 ) -> None:
     present = shutil.which("redis-server") is not None
     require("redis-server", present, "apt install redis-server")
-    entries = trio.run(runpy.run_path(str(EXAMPLES / "redis_telemetry.py"))["main"])
+    entries = trio.run(runpy.run_path(str(EXAMPLES / "redis_telemetry.py"))["main"], "")
     places = [float(entry["place"]) for entry in entries]
     speeds = [float(entry["speed"]) for entry in entries]
     assert places == sorted(places)
@@ -33,6 +33,6 @@ def test_the_robot_logs_what_it_does_and_obeys(
 
 
 def test_without_a_server_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(SystemExit, match="apt install redis-server"):
-        trio.run(runpy.run_path(str(EXAMPLES / "redis_telemetry.py"))["main"])
+        trio.run(runpy.run_path(str(EXAMPLES / "redis_telemetry.py"))["main"], "")

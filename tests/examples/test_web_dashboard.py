@@ -20,12 +20,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
 
 aiohttp = pytest.importorskip("aiohttp")
 pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
+uvicorn = pytest.importorskip("uvicorn")
+
+from simulated.browser import port_of  # noqa: E402 - it needs that package
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "web_dashboard.py"
 
 
+@pytest.mark.alone
 def test_its_endpoints_answer_while_the_robot_keeps_its_rate() -> None:
     example = runpy.run_path(str(EXAMPLE))
     scheduler = example["scheduler"]
@@ -42,12 +45,14 @@ def test_its_endpoints_answer_while_the_robot_keeps_its_rate() -> None:
         return found
 
     async def main() -> list[float]:
-        server = example["make_server"](0)
+        server = uvicorn.Server(
+            uvicorn.Config(example["app"], port=0, ws="none", log_level="warning")
+        )
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - uvicorn has nothing to wait for
             await asyncio.sleep(0.01)
         taken = []
-        url = f"http://127.0.0.1:{example['port_of'](server)}"
+        url = f"http://127.0.0.1:{port_of(server)}"
         async with aiohttp.ClientSession(url) as client:
             async with client.post("/speed/2.0") as answer:
                 assert await answer.json() == {"taken": 1}
@@ -61,7 +66,7 @@ def test_its_endpoints_answer_while_the_robot_keeps_its_rate() -> None:
                 async with client.get("/nodes") as answer:
                     nodes = await answer.json()
                 taken.append(time.monotonic() - begun)
-            assert nodes["motor"]["state"] == "running"
+            assert nodes["motor"] > 20
         server.should_exit = True
         await serving
         assert not scheduler.topic("wheels").statistics().subscriptions  # the stream has left
@@ -99,7 +104,7 @@ def test_one_signal_ends_it(tmp_path: Path, signum: signal.Signals) -> None:
             said, errors = server.communicate(timeout=20)
         finally:
             server.kill()
-    assert "the motor stops at" in said
+    assert "ended: " in said
     assert "KeyboardInterrupt" not in errors  # uvicorn says that it has cancelled the stream
     assert "Warning" not in errors
     if signum is signal.SIGINT:

@@ -2,5 +2,6 @@
 
 `command` is the way in. The world is `firmware` (an inertial sensor on a serial line), `weather`
 (an HTTP server) and `sonar` (a sensor that falls silent), each a process of its own that `world`
-starts and reaps. `robot` is the program under test, the same file as ``examples/demo_robot.py``.
+starts and reaps. `robot` is the program under test; ``examples/demo_robot.py`` is another with its
+nodes.
 """
