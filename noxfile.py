@@ -81,8 +81,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning or a reference to nothing is an error."""
+    """Build the documentation; a warning, a broken link or a word that is none is an error."""
     install(session, "docs")
+    session.run("python", "docs/checks/links.py")
+    session.run("python", "docs/checks/spelling.py")
     session.run(
         "sphinx-build", "-W", "-n", "-q", "-E", "--keep-going", "-b", "html", "docs", "docs/_build"
     )

@@ -1,8 +1,7 @@
 """How a node is doing: exact counters, latency distributions, one health model. Pure bookkeeping.
 
-The law every snapshot obeys, whatever thread takes it and whenever::
-
-    ticks_released == ok + errors + timed_out + abandoned + cancelled + missed + in_flight
+The law every snapshot obeys, whatever thread takes it and whenever:
+``ticks_released == ok + errors + timed_out + abandoned + cancelled + missed + in_flight``.
 
 It holds because each transition is written as consecutive attribute stores with no call between
 them, and a snapshot reads all counters in one expression without a call: the interpreter switches

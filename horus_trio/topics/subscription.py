@@ -1,15 +1,12 @@
 """One reader's place at a `Hub`: a bounded buffer with an overflow rule and exact loss counters.
 
-The law, at any instant and in any thread::
-
-    received + dropped + depth == messages published since it joined
-
-and what is received is a subsequence of the publish order. All state is guarded by the hub's lock,
-but for one thing: a reader takes a message without it. Looking, counting and taking is a run of
-operations with no call in between, so nobody comes between them (decisions 10 and 11), and who
-holds the lock has to expect that a buffer becomes shorter. Where the interpreter traces (under a
-debugger, or while coverage is measured) somebody can come between after all: who then finds nothing
-left to take takes its count back.
+The law, at any instant and in any thread: ``received + dropped + depth`` is how many messages were
+published since it joined, and what is received is a subsequence of the publish order. All state is
+guarded by the hub's lock, but for one thing: a reader takes a message without it. Looking, counting
+and taking is a run of operations with no call in between, so nobody comes between them (decisions
+10 and 11), and who holds the lock has to expect that a buffer becomes shorter. Where the
+interpreter traces (under a debugger, or while coverage is measured) somebody can come between after
+all: who then finds nothing left to take takes its count back.
 """
 
 from __future__ import annotations
