@@ -3,6 +3,7 @@
 Every session has an environment of its own under `.nox/` and uses the interpreter that runs nox.
 """
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -141,6 +142,22 @@ def guard(session: nox.Session) -> None:
     install(session)
     environment = rivals(session, "rival_horus")
     session.run("python", "tests/bench/_guard.py", *session.posargs, env=environment)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Let a robot of sixty nodes live, and judge it: `nox -s soak -- 600`; `--record` writes it.
+
+    Ctrl-C ends it with what was found so far, for which it is given time.
+    """
+    install(session, "soak")
+    session.run(
+        "python",
+        *("-m", "soak", *session.posargs),
+        env={"PYTHONPATH": os.pathsep.join(("tests", "tests/bench"))},
+        interrupt_timeout=60,
+        terminate_timeout=60,
+    )
 
 
 @nox.session

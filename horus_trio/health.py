@@ -342,7 +342,8 @@ class NodeStatistics:
         ticks_released: Releases, the missed ones included.
         ok, errors, timed_out, abandoned, cancelled: Ticks by how they ended.
         missed: Releases that found the node busy, stuck, backing off or suspended.
-        in_flight: Ticks released and not ended: 0 or 1.
+        in_flight: Ticks released and not ended, 2 at most: one that runs, and one that was asked
+            for meanwhile and waits.
         coalesced: Arrivals on its ``on`` topics that fell to a tick already waiting.
         deadline_missed: Ticks that ended later than their ``deadline``.
         restarts: How often it was initialised again.

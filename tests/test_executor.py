@@ -360,6 +360,7 @@ async def test_at_most_one_tick_waits(autojump_clock: trio.testing.MockClock) ->
         await settle()  # it runs
         assert executor.tick(node)  # it waits
         assert [executor.tick(node) for _ in range(5)] == [False] * 5
+        assert executor.statistics().nodes["a"].in_flight == 2
         await trio.sleep(10)
         assert [(r.seq, r.scheduled, r.started) for r in drain(executor)] == [
             (1, 0.0, 0.0),

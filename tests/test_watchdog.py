@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import logging
 import math
 import os
@@ -192,6 +193,16 @@ def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> N
     assert "in _bootstrap\n" in culprit.stack
     assert " more]\n" in culprit.stack
     assert who_runs(-1) is None
+
+
+def test_a_look_reads_no_source_until_the_stack_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks eight times a second at a busy loop; each file that is read stays in memory."""
+    monkeypatch.setattr(linecache, "cache", {})
+    culprit = who_runs(threading.get_ident())  # and this one is shown
+    assert linecache.cache == {}
+    assert culprit is not None
+    assert "culprit = who_runs(threading.get_ident())  # and this one is shown" in culprit.stack
+    assert linecache.cache
 
 
 # Nodes that stall

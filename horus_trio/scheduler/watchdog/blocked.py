@@ -157,7 +157,7 @@ class BlockedLoop(Duty):
         return Culprit(
             node=None,
             what=f"several in turn, such as {names}{more}",
-            stack=seen[-1].stack,
+            places=seen[-1].places,
             advice="there is more to do than time: lower rates, or move computations into "
             "threads or processes",
         )

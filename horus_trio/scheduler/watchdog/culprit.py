@@ -1,15 +1,15 @@
 """Who runs on a thread: the node and its hook, found by the engine's own frames on the stack.
 
 Only frames are looked at, and only those of the running thread: nothing is recorded beforehand, so
-a tick costs nothing for it.
+a tick costs nothing for it. Source is read when somebody wants to see the stack: most looks at a
+busy loop lead to nothing, and each file that is read stays in memory.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType
 
 from ...executor import (
     TASK_ADVICE,
@@ -21,7 +21,7 @@ from ...executor import (
     place_of,
 )
 
-__all__ = ["Culprit", "text_of", "who_runs"]
+__all__ = ["Culprit", "who_runs"]
 
 HOST_ADVICE = "let a thread do what takes time, in asyncio with `await asyncio.to_thread(…)`"
 
@@ -37,7 +37,7 @@ class Culprit:
         node: Name of the node whose code it is, or None.
         what: Such as ``tick 12``, or ``code of no node``.
         where: File, line and function; empty if that is not known.
-        stack: The frames of that code as text, the innermost last.
+        places: The frames of that code, the innermost last, as places without their source.
         advice: What to do if it blocks the loop.
         is_idle: Whether it is the engine's or Trio's own code, which waits or is about to.
     """
@@ -45,13 +45,27 @@ class Culprit:
     node: str | None
     what: str
     where: str = ""
-    stack: str = ""
+    places: tuple[traceback.FrameSummary, ...] = ()
     advice: str = TASK_ADVICE
     is_idle: bool = False
 
     def __str__(self) -> str:
         owner = self.what if self.node is None else f"node {self.node!r} ({self.what})"
         return f"{owner} at {self.where}" if self.where else owner
+
+    @property
+    def stack(self) -> str:
+        """The frames with their lines, as the text of a traceback; of many, only both ends."""
+        left_out = len(self.places) - INNER - OUTER
+        if left_out <= 0:
+            return "".join(traceback.format_list(self.places))
+        return "".join(
+            [
+                *traceback.format_list(self.places[:OUTER]),
+                f"  [{left_out} more]\n",
+                *traceback.format_list(self.places[-INNER:]),
+            ]
+        )
 
 
 def who_runs(thread: int) -> Culprit | None:
@@ -73,24 +87,11 @@ def who_runs(thread: int) -> Culprit | None:
         node=owner.node,
         what=owner.what,
         where=place_of(stack),
-        stack=text_of(stack),
+        places=tuple(_place(frame.f_code, line) for frame, line in stack),
         advice=owner.advice,
         is_idle=owner.node is None and is_engines(frames[0][0]),
     )
 
 
-def text_of(stack: Sequence[tuple[FrameType, int]]) -> str:
-    """Frames with their lines, the outermost first, as the text of a traceback."""
-    summary = [
-        traceback.FrameSummary(f.f_code.co_filename, line, f.f_code.co_name) for f, line in stack
-    ]
-    left_out = len(summary) - INNER - OUTER
-    if left_out <= 0:
-        return "".join(traceback.format_list(summary))
-    return "".join(
-        [
-            *traceback.format_list(summary[:OUTER]),
-            f"  [{left_out} more]\n",
-            *traceback.format_list(summary[-INNER:]),
-        ]
-    )
+def _place(code: CodeType, line: int) -> traceback.FrameSummary:
+    return traceback.FrameSummary(code.co_filename, line, code.co_name, lookup_line=False)
