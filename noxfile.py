@@ -161,6 +161,17 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Play generated robots in which everything happens at once, and hold them to the laws.
+
+    `-- --robots 1000 --seed 7` plays others, `-- --replay 136` one again, `-- --planted` looks for
+    defects that it plants.
+    """
+    install(session, "chaos")
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def breakers(session: nox.Session) -> None:
     """Break each promise on purpose, and expect its test module to notice."""
     install(session, "tests")

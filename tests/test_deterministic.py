@@ -214,6 +214,35 @@ def test_a_stop_cancels_what_still_waits_for_its_turn() -> None:
     assert report.statistics.nodes["a"].ok == 1
 
 
+def test_a_node_that_is_removed_takes_what_waits_for_its_turn_with_it() -> None:
+    results: list[tuple[str, int, horus.TickStatus]] = []
+
+    async def holds_up(node: horus.Node) -> None:
+        await trio.sleep(10)
+
+    async def waits(node: horus.Node) -> None:
+        """Never begun."""
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(robot.run)
+            await trio.sleep(0.5)
+            for _ in range(2):  # under its name there is another one at once
+                robot.remove("b")
+                await robot.stopped("b")
+                assert robot.statistics().running
+                robot.add(horus.Node("b", tick=waits, order=1))
+                await trio.sleep(1)
+            assert trio.current_time() < 10
+            robot.stop()
+
+    robot = horus.Scheduler(tick_rate=2, deterministic=True)
+    robot.on_result(lambda r: results.append((r.node, r.seq, r.status)))
+    robot.add(horus.Node("a", tick=holds_up)).add(horus.Node("b", tick=waits, order=1))
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert results[:2] == [("b", 1, horus.TickStatus.CANCELLED)] * 2
+
+
 def test_a_late_node_joins_the_order() -> None:
     trace: Trace = []
     robot = ordered_robot(trace, [1])

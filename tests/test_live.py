@@ -279,6 +279,62 @@ async def test_a_paused_node_takes_no_ticks_and_keeps_its_grid(
     assert (statistics.ticks_released, statistics.missed) == (5, 0)
 
 
+@pytest.mark.parametrize("end", ["stop", "remove"])
+async def test_a_node_resumed_while_it_ends_is_released_no_more(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    class Slow(Beats):
+        async def shutdown(self) -> None:
+            await trio.sleep(2)
+
+    node = Slow("a")
+    results: list[AsyncResult] = []
+    scheduler = horus.Scheduler(tick_rate=10)
+    scheduler.on_result(results.append)
+    scheduler.add(node).add(Beats("b"))
+    async with running(scheduler):
+        await trio.sleep(0.25)
+        scheduler.pause("a")
+        if end == "stop":
+            scheduler.stop()
+        else:
+            scheduler.remove("a")
+        await trio.sleep(0.5)
+        member = scheduler._members["a"]
+        scheduler.resume("a")
+        await trio.sleep(1)
+        assert member.snapshot().state is NodeState.STOPPING
+    assert (member.snapshot().ticks_released, member.snapshot().missed) == (3, 0)
+    assert [result.seq for result in results if result.node == "a"] == [1, 2, 3]
+
+
+async def test_the_counters_of_a_run_that_has_reported_stand_still(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = horus.Scheduler(tick_rate=10)
+    scheduler.add(Beats("a"))
+    seen: list[horus.SchedulerStatistics] = []
+
+    async with running(scheduler):
+        run = scheduler._run_state
+        assert run is not None
+        assert run.executor is not None
+        timer = run.executor.timer
+
+        def close() -> None:  # the report is there, and the timer has run until now
+            seen.append(scheduler.statistics())
+            timer._wake_ups += 1
+            seen.append(scheduler.statistics())
+            type(timer).close(timer)
+
+        monkeypatch.setattr(timer, "close", close)
+        await trio.sleep(1)
+    assert scheduler.report is not None
+    final = scheduler.report.statistics
+    assert [s.wake_ups for s in seen] == [final.wake_ups] * 2
+    assert scheduler.statistics().wake_ups == final.wake_ups
+
+
 async def test_a_tick_in_flight_goes_on_through_a_pause(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -34,6 +34,7 @@ class Mailbox:
         leaving: The Shutdown that was sent, or None.
         dispatch: Puts a tick into the channel; a deterministic run puts a queue before it.
         end_turn: Called when a tick no longer holds others up; a deterministic run waits for it.
+        withdraw: Takes back what `dispatch` has not put into the channel yet.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Mailbox:
         "ready",
         "receive",
         "seq",
+        "withdraw",
     )
 
     def __init__(self, ledger: Ledger, overrun: Callable[[], None], *, catch_up: bool) -> None:
@@ -62,6 +64,7 @@ class Mailbox:
         self.receive: Callable[[], Awaitable[Tick | Shutdown]] = receive.receive
         self.dispatch: Callable[[Tick], None] = self.put
         self.end_turn: Callable[[], None] | None = None
+        self.withdraw: Callable[[], list[Tick]] | None = None
         self._ledger = ledger
         self._overrun = overrun
         self._owed: collections.deque[float] | None = collections.deque() if catch_up else None
@@ -185,10 +188,13 @@ class Mailbox:
             try:
                 message = self._receive_channel.receive_nowait()
             except trio.WouldBlock:
-                return ticks
+                break
             if isinstance(message, Tick):
                 self._queued = False
                 ticks.append(message)
+        if self.withdraw is not None:
+            ticks += self.withdraw()
+        return ticks
 
     def _enqueue(self, scheduled: float) -> None:
         self._queued = True

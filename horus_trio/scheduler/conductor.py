@@ -38,8 +38,16 @@ class Conductor:
             if self._playing is runner:  # a node that leaves between its ticks holds no turn
                 self._turn.set()
 
+        def withdraw() -> list[Tick]:
+            mine = [tick for whose, tick in self._queue if whose is runner]
+            others = [(whose, tick) for whose, tick in self._queue if whose is not runner]
+            self._queue.clear()
+            self._queue.extend(others)
+            return mine
+
         runner.mailbox.dispatch = dispatch
         runner.mailbox.end_turn = end_turn
+        runner.mailbox.withdraw = withdraw
 
     async def run(self) -> None:
         """Conduct until `close`, also while the run around it is being cancelled."""
@@ -49,7 +57,7 @@ class Conductor:
                 self._arrived = trio.Event()
                 while self._queue:
                     runner, tick = self._queue.popleft()
-                    if runner.mailbox.leaving is not None or runner.done.is_set():
+                    if runner.mailbox.leaving is not None:
                         runner.cancel_tick(tick)
                         continue
                     self._playing, self._turn = runner, trio.Event()
@@ -57,8 +65,5 @@ class Conductor:
                     await self._turn.wait()
 
     def close(self) -> None:
-        """After every node has left: whatever is still queued is cancelled."""
+        """After every node has left, and has taken its ticks with it."""
         self._scope.cancel()
-        while self._queue:
-            runner, tick = self._queue.popleft()
-            runner.cancel_tick(tick)

@@ -61,6 +61,8 @@ class Run:
         self.reason: str = ""
         self.fatal: bool = False
         self.forced_by: str = ""
+        self.final: SchedulerStatistics | None = None
+        """The counters at the end; until then None."""
         self._thread = threading.get_ident()
         self._root = trio.lowlevel.current_root_task()
         self._lookout: Lookout | None = None
@@ -74,7 +76,6 @@ class Run:
         self._shutdown_while_busy: list[str] = []
         self._conductor = Conductor() if scheduler.settings.deterministic else None
         self._added_late = 0
-        self._final: SchedulerStatistics | None = None
         self._over = False
 
     def elapsed(self) -> float:
@@ -108,7 +109,7 @@ class Run:
 
     def emergencies(self) -> tuple[EmergencyReport, ...]:
         """All emergencies of this run; any thread."""
-        if self._final is not None or self.executor is None:
+        if self.final is not None or self.executor is None:
             return self._emergencies
         return self.executor.safety.reports
 
@@ -280,8 +281,8 @@ class Run:
         if self._conductor is not None:
             self._conductor.close()
         self._emergencies = executor.safety.reports
-        self._final = dataclasses.replace(scheduler.statistics(), running=False)
-        scheduler._last_statistics = self._final
+        self.final = dataclasses.replace(scheduler.statistics(), running=False)
+        scheduler._last_statistics = self.final
         for runner in executor.runners.values():
             self._keep_record(runner)
         for member in scheduler._members.values():
@@ -375,6 +376,11 @@ class Run:
         if not member.paused and not self._over:
             member.beat.start(since)
 
+    def resume_beat(self, member: Member) -> None:
+        """Go on releasing a node on its old grid, unless it or the run is about to end."""
+        if member.beat is not None and not member.removing and not self._over:
+            member.beat.start(self.now())
+
     def _node_left(self, runner: NodeRunner) -> None:
         scheduler = self.scheduler
         member = scheduler._members.get(runner.name)
@@ -414,7 +420,7 @@ class Run:
 
     def make_report(self) -> RunReport:
         """The report; after `execute`."""
-        final = self._final or self.scheduler.statistics()
+        final = self.final or self.scheduler.statistics()
         pool = final.pool
         return RunReport(
             name=self.scheduler.name,

@@ -42,7 +42,7 @@ from .report import RunReport, SchedulerStatistics
 from .run import Run
 from .settings import SchedulerSettings, Staging, check_rate
 from .surroundings import in_asyncio_loop
-from .watchdog import make_dump
+from .watchdog import Stall, make_dump
 
 __all__ = ["RunResult", "Scheduler"]
 
@@ -279,8 +279,8 @@ class Scheduler:
         member.paused = False
         if member.runner is not None:
             member.runner.resume()
-            if member.beat is not None and self._run_state is not None:
-                member.beat.start(self._run_state.now())
+            if self._run_state is not None:
+                self._run_state.resume_beat(member)
 
     def set_rate(self, name: str, hz: float) -> None:
         """Change a node's rate: its new grid begins now; from the loop or any thread.
@@ -434,18 +434,19 @@ class Scheduler:
     def statistics(self) -> SchedulerStatistics:
         """A frozen, consistent snapshot; at any time, any thread."""
         run = self._run_state
-        if run is None and self._last_statistics is not None:
-            last = self._last_statistics
-            stall_count, stalls = last.stall_count, last.stalls
-            pool, timer, wake_ups, elapsed = last.pool, last.timer, last.wake_ups, last.elapsed
-        elif run is None or run.executor is None:
-            pool, timer, wake_ups, elapsed = None, "", 0, 0.0
-            stall_count, stalls = 0, ()
+        stalls: tuple[Stall, ...] = ()
+        if run is None or run.executor is None:
+            pool, timer, wake_ups, elapsed, stall_count = None, "", 0, 0.0, 0
         else:
             executor = run.executor
             stall_count, stalls = run.stalls()
             pool, elapsed = executor.pool.statistics(), run.elapsed()
             timer, wake_ups = executor.timer.source, executor.timer.wake_ups
+        # Looked at last: a run that has reported meanwhile counts no more.
+        last = self._last_statistics if run is None else run.final
+        if last is not None:
+            stall_count, stalls = last.stall_count, last.stalls
+            pool, timer, wake_ups, elapsed = last.pool, last.timer, last.wake_ups, last.elapsed
         nodes = {m.name: m.snapshot() for m in tuple(self._members.values())}
         health = max((n.health for n in nodes.values()), default=Health.HEALTHY)
         if pool is not None and pool.exhausted:

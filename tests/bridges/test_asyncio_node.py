@@ -214,6 +214,31 @@ async def test_an_init_that_fails_leaves_no_loop_open() -> None:
     assert node.calls == []
 
 
+async def test_its_shutdown_begins_however_little_time_it_has() -> None:
+    calls: list[str] = []
+
+    class Node(AsyncioNode):
+        async def tick(self) -> None:
+            calls.append("tick")
+
+        async def shutdown(self) -> None:
+            calls.append("shutdown")
+            await asyncio.sleep(1)
+            calls.append("shutdown ended")
+
+    async with open_harness(Node()) as h:
+        hooks = find_hooks(h.node())
+        for hook in (hooks.tick, hooks.shutdown):
+            assert hook is not None
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await hook.call()
+            assert scope.cancelled_caught
+        # What need not be done is not begun.
+        assert calls == ["shutdown"]
+    assert calls == ["shutdown", "shutdown", "shutdown ended"]
+
+
 async def test_removed_while_it_ticks_it_has_its_grace_and_its_shutdown() -> None:
     async def hang(node: AsyncioNode) -> None:
         await asyncio.sleep(1000)

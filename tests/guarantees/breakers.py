@@ -23,11 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from patches import PACKAGE, PROJECT, Patch, copy_package
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["pytest", "hypothesis", "trio"])  # importing them takes a second
 
-PROJECT = Path(__file__).resolve().parents[2]
-PACKAGE = "horus_trio"
 PATIENCE = 60.0
 """Seconds a broken module may take; one that takes longer hangs, which also shows the break."""
 
@@ -36,21 +38,15 @@ UNBROKEN_PATIENCE = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Patch):
     """One way of breaking one promise.
 
     Attributes:
         promise: Such as ``G4``.
-        breaks: What is no longer true.
-        search: Text that occurs exactly once in the package's sources.
-        replace: What is put in its place.
         tests: Names of tests that are run, as for ``pytest -k``; all of the module if empty.
     """
 
     promise: str
-    breaks: str
-    search: str
-    replace: str
     tests: str = ""
 
 
@@ -665,19 +661,6 @@ class Verdict:
     seconds: float = 0.0
 
 
-def find(package: Path, search: str) -> Path:
-    """The one source file that has the text once.
-
-    Raises:
-        LookupError: It is there more than once, or not at all.
-    """
-    found = {path: path.read_text().count(search) for path in sorted(package.rglob("*.py"))}
-    total = sum(found.values())
-    if total != 1:
-        raise LookupError(f"its text occurs {total} times in {package.name}, expected once")
-    return next(path for path, count in found.items() if count)
-
-
 def modules_of(promise: str) -> list[Path]:
     """The test modules of a promise.
 
@@ -693,8 +676,8 @@ def modules_of(promise: str) -> list[Path]:
 
 def copy_project(to: Path) -> None:
     """What the tests need: the package, the tests, the configuration."""
-    for name in (PACKAGE, "tests"):  # what is compiled already, too: it is as new as its source
-        shutil.copytree(PROJECT / name, to / name)
+    copy_package(to)
+    shutil.copytree(PROJECT / "tests", to / "tests")
     for name in ("pyproject.toml", "README.md"):
         if (PROJECT / name).exists():
             shutil.copy(PROJECT / name, to / name)
@@ -750,10 +733,9 @@ def judge(breaker: Breaker) -> Verdict:
         copy_project(copy)
         try:
             modules = modules_of(breaker.promise)
-            source = find(copy / PACKAGE, breaker.search)
+            breaker.apply(copy / PACKAGE)
         except LookupError as error:
             return Verdict(noticed=False, text=f"DOES NOT APPLY: {error}")
-        source.write_text(source.read_text().replace(breaker.search, breaker.replace))
         began = time.monotonic()
         code, said = run_tests(copy, modules, breaker.tests, PATIENCE)
         seconds = time.monotonic() - began

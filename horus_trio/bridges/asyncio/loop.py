@@ -76,6 +76,8 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
         function: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
         fence: Fence | None = None,
+        *,
+        begins: bool = False,
     ) -> Any:
         """Run asyncio code to its end; Trio code. A checkpoint.
 
@@ -83,6 +85,7 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
             function: An async function of asyncio's.
             args: For it.
             fence: What it runs under; None: what the calling task runs under.
+            begins: Whether it begins even if it is cancelled before.
 
         Raises:
             NodeError: The loop has ended, or the code was not asyncio code after all.
@@ -96,7 +99,7 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
         if fence is not None:
             context = contextvars.copy_context()
             context.run(current_fence.set, fence)
-        job = Job(_call(function, args))
+        job = Job(_call(function, args), begins=begins)
         self._jobs[job] = None
         try:
             return await job.wait(loop, self._name, context)
@@ -115,6 +118,8 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
         function: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
         fence: Fence | None = None,
+        *,
+        begins: bool = False,
     ) -> Any:
         """`run` for a hook: when it ends, the tasks that failed before it have had their time."""
         unheard = self._unheard
@@ -122,7 +127,7 @@ class NodeLoop(AbstractAsyncContextManager["NodeLoop"]):
             raise self._ended()
         number = unheard.tick_begins()
         try:
-            return await self.run(function, args, fence)
+            return await self.run(function, args, fence, begins=begins)
         finally:
             unheard.tick_ends(number)
 

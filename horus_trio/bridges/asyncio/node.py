@@ -90,14 +90,19 @@ class AsyncioNode(AsyncNode):
         seat.companion = NodeLoop(name, seat)
 
     def _hook_on_loop(self, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        run = self._run_asyncio_init if hook == "init" else self._run_asyncio_hook
-        return functools.partial(run, function)
+        if hook == "init":
+            return functools.partial(self._run_asyncio_init, function)
+        # However busy the loop is, and short the time: these are called.
+        begins = hook in ("shutdown", "enter_safe_state")
+        return functools.partial(self._run_asyncio_hook, begins, function)
 
     async def _run_asyncio_init(self, function: Callable[..., Any]) -> Any:
         return await self._own_loop("its asyncio code").run_init(function)
 
-    async def _run_asyncio_hook(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await self._own_loop("its asyncio code").run_hook(function, args)
+    async def _run_asyncio_hook(
+        self, begins: bool, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        return await self._own_loop("its asyncio code").run_hook(function, args, begins=begins)
 
     async def _run_asyncio_task(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self._own_loop("its asyncio code").run(function, args)

@@ -107,12 +107,19 @@ class Watched(Coroutine[Any, Any, Any]):
 
 
 class Job(Watched):
-    """A coroutine that a Trio task waits for, and that learns of its cancellation."""
+    """A coroutine that a Trio task waits for, and that learns of its cancellation.
 
-    __slots__ = ("_again", "_raise_cancel", "_task", "_waiter")
+    Arguments:
+        coroutine: What it is about.
+        begins: Whether it begins in any case: one that is cancelled before learns of that at its
+            first await. asyncio would not run a line of it.
+    """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    __slots__ = ("_again", "_holds_cancel_back", "_raise_cancel", "_task", "_waiter")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], *, begins: bool = False) -> None:
         super().__init__(coroutine, lambda error: self._end(outcome.Error(error)))
+        self._holds_cancel_back = begins
         self._waiter: trio.lowlevel.Task | None = None
         self._task: asyncio.Task[Any] | None = None
         self._raise_cancel: trio.lowlevel.RaiseCancelT | None = None
@@ -145,7 +152,8 @@ class Job(Watched):
 
     def _abort(self, raise_cancel: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
         self._raise_cancel = raise_cancel
-        self._cancel()
+        if not self._holds_cancel_back:
+            self._cancel()
         return trio.lowlevel.Abort.FAILED  # it has to unwind
 
     def _cancel(self) -> None:
@@ -159,7 +167,12 @@ class Job(Watched):
 
     def _step(self, advance: Callable[[Any], Any], value: Any) -> Any:
         try:
-            return super()._step(advance, value)
+            yielded = super()._step(advance, value)
+            if self._holds_cancel_back:
+                self._holds_cancel_back = False
+                if self._raise_cancel is not None:
+                    self._cancel()
+            return yielded
         except StopIteration as end:
             result: outcome.Outcome[Any] = outcome.Value(end.value)
         except asyncio.CancelledError as error:  # noqa: ASYNC103 - as the next one
