@@ -85,17 +85,22 @@ def test_the_test_runs() -> None:
 @pytest.mark.usefixtures("untraced_children")
 def test_the_demo_ends_like_this(tmp_path: Path) -> None:
     (said,) = re.findall(r"It ends like this.*?```\n(.*?)```", TEXT, re.DOTALL)
-    finished = subprocess.run(
-        [sys.executable, "-m", "horus_trio.cli", "demo"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    shown = iter(shape(finished.stdout))
-    assert [line for line in shape(said) if line not in shown] == []  # in this order
+    missing = ["it has not run"]
+    for _ in range(3):  # it runs in real time, and machines pause
+        finished = subprocess.run(
+            [sys.executable, "-m", "horus_trio.cli", "demo"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        shown = iter(shape(finished.stdout))
+        missing = [line for line in shape(said) if line not in shown]  # in this order
+        if not missing:
+            break
+    assert missing == []
 
 
 def test_each_command_is_one_line() -> None:

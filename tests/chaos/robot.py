@@ -191,26 +191,23 @@ class _Robot:
         plan, world = self.plan, self.world
         error: BaseException | None = None
         status = _Started(scheduler, hand, world)
-        async with (
-            scheduler.open_results(256) as results,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(hand.act_out)
-            nursery.start_soon(watch.inspect_tokens)
-            channel: list[tuple[str, int]] = []
-            nursery.start_soon(_listen, results, channel)
-            before = all_tasks()
-            with hand.run_scope:
-                try:
-                    await scheduler.run(plan.duration, task_status=status)
-                except horus.HorusError as failure:
-                    error = failure
-            world.diary.write("", "over", "is")
-            returned = trio.current_time()
-            tasks = [f"task {task.name}" for task in all_tasks() - before]
-            watch.look()
-            nursery.cancel_scope.cancel()
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        channel: list[tuple[str, int]] = []
+        async with scheduler.open_results(256) as results:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hand.act_out)
+                nursery.start_soon(watch.inspect_tokens)
+                nursery.start_soon(_listen, results, channel)
+                before = all_tasks()
+                with hand.run_scope:
+                    try:
+                        await scheduler.run(plan.duration, task_status=status)
+                    except horus.HorusError as failure:
+                        error = failure
+                world.diary.write("", "over", "is")
+                returned = trio.current_time()
+                tasks = [f"task {task.name}" for task in all_tasks() - before]
+                watch.look()
+                nursery.cancel_scope.cancel()
             channel += [(result.node, result.seq) for result in results.drain()]
         report = scheduler.report
         if report is None:

@@ -558,7 +558,7 @@ BREAKERS = [
     Breaker(
         promise="G12",
         breaks="the watchdog itself writes to the terminal",
-        search="            record.exc_info = None\n        thread.put(record)\n",
+        search="        record.exc_info = None\n        thread.put(record)\n",
         replace="        self._target.handle(record)\n",
         tests="nobody_reads",
     ),

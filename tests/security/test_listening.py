@@ -103,7 +103,7 @@ def test_every_program_listens_to_this_machine_alone() -> None:
             assert host is not None, f"{path}:{line} names no host"
             assert is_loopback(host), f"{path}:{line} listens at {host}"
     some = {path.name for path, calls in found.items() if calls}
-    assert {"weather_station.py", "dashboard_feed.py", "power_supply.py"} <= some
+    assert {"weather_station.py", "dashboard.py", "supply.py"} <= some
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ PACKAGE = Path(horus_trio.__file__).parent
 PROJECT = Path(__file__).parents[2]
 PROGRAMS = sorted(
     [
-        *(PROJECT / "examples").glob("*.py"),
+        *(PROJECT / "examples").rglob("*.py"),
         *(PROJECT / "docs/guide/programs").glob("*.py"),
         *PACKAGE.rglob("*.py"),
     ]
