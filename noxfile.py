@@ -172,6 +172,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def first_hour(session: nox.Session) -> None:
+    """Follow README and tutorial in an empty home; `--wheel`, `--quick` and `--record` pass on."""
+    session.install("--quiet", "pip")
+    session.run("python", "docs/first_hour/follow.py", *session.posargs)
+
+
+@nox.session
 def breakers(session: nox.Session) -> None:
     """Break each promise on purpose, and expect its test module to notice."""
     install(session, "tests")
