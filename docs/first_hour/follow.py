@@ -72,9 +72,9 @@ def read(page: str, text: str) -> Iterator[Typed]:
 
 
 def shape(text: str) -> list[str]:
-    """The text without its numbers, the widths of its columns and its empty lines."""
+    """The text without numbers, widths of columns, empty lines and what pip says of itself."""
     lines = (" ".join(re.sub(r"\d+(\.\d+)?", "#", line).split()) for line in text.splitlines())
-    return [line for line in lines if line]
+    return [line for line in lines if line and not line.startswith("[notice]")]
 
 
 def plain(text: str, home: Path) -> str:

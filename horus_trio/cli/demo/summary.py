@@ -215,10 +215,9 @@ class Summary:
             )
         causes = self.causes("weather")
         requests = self.report.statistics.nodes["weather"]
-        yield (
-            f"weather    {sum(causes.values())} of {requests.ok + requests.errors} requests failed"
-            + "".join(f"\n             {count} x {said}" for said, count in causes.items())
-        )
+        yield f"weather    {sum(causes.values())} of {requests.ok + requests.errors} requests failed"
+        for said, count in causes.items():
+            yield f"             {count} x {said}"
         for node, number in self.hung_ticks.items():
             yield (
                 f"{node:<9}  stopped answering: {_count(number, 'hung tick')} left behind, "
