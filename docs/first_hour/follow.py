@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -93,35 +94,39 @@ class Shell:
         (home / "bin").mkdir(exist_ok=True)
         with contextlib.suppress(FileExistsError):
             (home / "bin" / "python3").symlink_to(python / "python3")
+        screen, terminal = pty.openpty()  # programs write as they do for somebody who looks
+        self._screen = os.fdopen(screen, "rb")
         self._shell = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
             env={"HOME": str(home), "PATH": path, "LANG": "C.UTF-8", "TERM": "dumb"},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=terminal,
+            stderr=terminal,
             text=True,
         )
+        os.close(terminal)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with self._shell:  # closes its input, which ends it
+        with self._screen, self._shell:  # closes its input, which ends it
             pass
 
     def type(self, command: str) -> tuple[str, int]:
         """Give it a command; what it prints, and its exit code."""
         assert self._shell.stdin is not None
-        assert self._shell.stdout is not None
         # What it reads from its input must not be the commands to come.
         self._shell.stdin.write(f"{{ {command}\n}} </dev/null\nprintf '\\n%s %s\\n' '{END}' $?\n")
         self._shell.stdin.flush()
         printed: list[str] = []
-        for line in self._shell.stdout:
-            if line.startswith(END):
-                return "".join(printed)[:-1], int(line[len(END) :])
-            printed.append(line)
+        with contextlib.suppress(OSError):  # that is what the end of a terminal is like
+            for line in self._screen:
+                text = line.decode(errors="replace").replace("\r\n", "\n")
+                if text.startswith(END):
+                    return "".join(printed)[:-1], int(text[len(END) :])
+                printed.append(text)
         return "".join(printed), 1  # the command has ended the shell
 
 
