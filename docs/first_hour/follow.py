@@ -82,7 +82,7 @@ def plain(text: str, home: Path) -> str:
     """What a reader sees: no colours, the last state of a line that was drawn anew, no paths."""
     text = ESCAPE.sub("", text).replace("\r\n", "\n")
     text = "\n".join(line.rpartition("\r")[2].rstrip() for line in text.split("\n"))
-    return text.replace(str(home), "~").strip("\n")
+    return text.replace(str(home), "/home/you").strip("\n")
 
 
 class Shell:
