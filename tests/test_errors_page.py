@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import error_causes.devices
@@ -153,7 +155,15 @@ def test_every_error_has_an_example() -> None:
     assert set(SECTIONS) - caused == {"DriverError", "HorusTransformError"}
 
 
-@pytest.mark.usefixtures("untraced_children")
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Some causes are programs, which may switch logging off for the whole process."""
+    before = logging.root.manager.disable
+    yield
+    logging.disable(before)
+
+
+@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize(
     "kind",
     [
