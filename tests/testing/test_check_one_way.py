@@ -130,7 +130,7 @@ class IsNeverGone(Newest):
 @pytest.mark.parametrize(
     ("kind", "rule", "part"),
     [
-        (CountsNothing, "bursts", "statistics().lost to count the 25"),
+        (CountsNothing, "bursts", "statistics().lost to count the 2"),
         (KeepsTheOldest, "bursts", "message"),
         (GoesBack, "bursts", "message 2 of the row"),
         (LosesTheOnlyOne, "exchange", "still running"),

@@ -50,6 +50,9 @@ LOOKS = 10
 MOST_NUMBERS = 65535
 """Messages that may be under way at once, as MQTT has no more numbers."""
 
+MOST_OWED = 1000
+"""Messages that may come and not be acknowledged with MQTT 5, unless its window is larger."""
+
 MOST_WAITING = 16384
 """Packets that wait to be written; each is the answer to one that was read."""
 
@@ -111,8 +114,9 @@ class Session:
         self.refused: list[tuple[MqttMessage, str]] = []
         self._incoming: collections.deque[Held] = collections.deque()
         self._held = 0
-        self._owed = 0  # of QoS 1 and 2, over this connection
-        self._most_owed = 2 * options.window if options.is_version_5 else MOST_NUMBERS
+        # A good broker keeps to the window, and what it has forgotten is held besides.
+        window = max(MOST_OWED, 2 * options.window) if options.is_version_5 else MOST_NUMBERS
+        self._most_owed = window + options.held
         self._outgoing: dict[int, MqttMessage] = {}
         self._connection = 0
         self._window = options.window
@@ -145,7 +149,6 @@ class Session:
         self.answer = self.granted = None
         self.lost, self.cause = "", None
         self._connection += 1
-        self._owed = 0
         asked: Any = {"properties": connect_properties(self.options)}
         if self.options.is_version_5:
             asked["clean_start"] = self.clean
@@ -191,7 +194,7 @@ class Session:
     def _check_bounds(self, line: Line) -> None:
         """Hang up on a broker that fills the memory."""
         client = self._client
-        if self._owed + client.incoming > self._most_owed:
+        if len(self._incoming) - self._held + client.incoming > self._most_owed:
             fault = f"{self._most_owed} messages, and waits for no acknowledgement"
         elif client.waiting > MOST_WAITING:
             fault = f"what is to be answered, and reads none of {MOST_WAITING} answers"
@@ -244,7 +247,6 @@ class Session:
         if not qos:
             self._held -= 1
         elif held.connection == self._connection:
-            self._owed -= 1
             self._note_end(self._client.ack(held.number, qos))
         return held.message
 
@@ -262,8 +264,6 @@ class Session:
             if self._held >= self.options.held:
                 self._drop_oldest()
             self._held += 1
-        else:
-            self._owed += 1
         self._incoming.append(Held(message, came.mid, self._connection))
 
     def _reject(self, came: Any) -> None:
@@ -284,7 +284,6 @@ class Session:
         """Whether a message of QoS 2 that came over a connection before is still here."""
         for held in self._incoming:
             if held.message.qos == 2 and held.number == number:
-                self._owed += held.connection != self._connection
                 held.connection = self._connection
                 return True
         return False

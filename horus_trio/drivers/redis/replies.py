@@ -110,8 +110,8 @@ class Replies:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
-            if not data:
-                return []
+        if not data:
+            return []
         # A text may be full of them, too: then this only takes longer.
         step = STEP if sum(map(data.count, BEGINNINGS)) > LEVELS * LEVELS else len(data)
         found: list[Any] = []
