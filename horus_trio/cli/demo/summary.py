@@ -215,7 +215,8 @@ class Summary:
             )
         causes = self.causes("weather")
         requests = self.report.statistics.nodes["weather"]
-        yield f"weather    {sum(causes.values())} of {requests.ok + requests.errors} requests failed"
+        asked = requests.ok + requests.errors
+        yield f"weather    {sum(causes.values())} of {asked} requests failed"
         for said, count in causes.items():
             yield f"             {count} x {said}"
         for node, number in self.hung_ticks.items():
