@@ -179,6 +179,13 @@ def first_hour(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Put a sample of small faults into the engine: the tests are to notice 90 in 100 of them."""
+    install(session, "tests")
+    session.run("python", "-m", "mutation", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def breakers(session: nox.Session) -> None:
     """Break each promise on purpose, and expect its test module to notice."""
     install(session, "tests")

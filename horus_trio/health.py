@@ -11,7 +11,9 @@ law itself, and no lock is taken, so a signal handler may ask as well.
 
 from __future__ import annotations
 
+import bisect
 import enum
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -134,18 +136,13 @@ class Histogram:
         counts = self._counts.copy()  # one C call: atomic beside `record`
         if not counts:
             return _NOTHING
-        total = sum(counts.values())
         ordered = sorted(counts, key=_middle)
-        longest = self._max
+        ranks = list(itertools.accumulate(counts[bucket] for bucket in ordered))
+        total, longest = ranks[-1], self._max
 
         def percentile(fraction: float) -> float:
-            rank = math.ceil(fraction * total)
-            seen = 0
-            for bucket in ordered:
-                seen += counts[bucket]
-                if seen >= rank:
-                    return min(_middle(bucket), longest)
-            return longest
+            bucket = ordered[bisect.bisect_left(ranks, math.ceil(fraction * total))]
+            return min(_middle(bucket), longest)
 
         return Distribution(
             count=total,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import trio
@@ -12,6 +13,9 @@ import trio.lowlevel
 import trio.testing
 
 import horus_trio as horus
+from horus_trio import Tick
+from horus_trio.executor import NodeRunner
+from horus_trio.scheduler.conductor import Conductor
 
 Trace = list[tuple[object, ...]]
 
@@ -241,6 +245,44 @@ def test_a_node_that_is_removed_takes_what_waits_for_its_turn_with_it() -> None:
     robot.add(horus.Node("a", tick=holds_up)).add(horus.Node("b", tick=waits, order=1))
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert results[:2] == [("b", 1, horus.TickStatus.CANCELLED)] * 2
+
+
+class Part:
+    """What a conductor knows of a node. It notes the ticks that are given to it, and cancelled."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self.given: list[Tick] = []
+        self.cancelled: list[Tick] = []
+        self.done = trio.Event()
+        self.leaving = None
+        self.mailbox = self
+        self.put = self.given.append
+        self.cancel_tick = self.cancelled.append
+        self.dispatch: Callable[[Tick], None] = self.put
+        self.end_turn: Callable[[], None] | None = None
+        conductor.join(cast(NodeRunner, self))
+
+
+async def test_a_conductor_conducts_until_it_is_closed_and_cancels_the_rest() -> None:
+    """Also while the run around it is being cancelled."""
+    conductor = Conductor()
+    first, second = Part(conductor), Part(conductor)
+    ticks = [Tick(seq=n, scheduled=0.0) for n in range(3)]
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conductor.run)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                for part, tick in zip((first, second, first), ticks, strict=True):
+                    part.dispatch(tick)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (first.given, second.given) == ([ticks[0]], [])
+                assert first.end_turn is not None
+                first.end_turn()
+                await trio.testing.wait_all_tasks_blocked()
+                assert (first.given, second.given) == ([ticks[0]], [ticks[1]])
+                conductor.close()
+    assert (first.cancelled, second.cancelled) == ([ticks[2]], [])
 
 
 def test_a_late_node_joins_the_order() -> None:

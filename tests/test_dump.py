@@ -18,6 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import AsyncNode, Node, Scheduler
+from horus_trio.scheduler.watchdog.dump import _tasks
 
 HERE = Path(__file__)
 
@@ -426,3 +427,21 @@ def own_handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGUSR1)
     yield
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+async def test_a_task_stands_below_the_one_that_has_started_it() -> None:
+    async def inner(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def outer(task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(inner, name="the inner one")
+            task_status.started()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(outer, name="the outer one")
+        lines = list(_tasks(trio.lowlevel.current_task(), {}, 0))
+        nursery.cancel_scope.cancel()
+    below = [line for line in lines if line.endswith(" one")]
+    assert below == ["  the outer one", "    the inner one"]

@@ -10,10 +10,12 @@ import trio
 import trio.testing
 
 import horus_trio as horus
-from horus_trio import AsyncResult, NodeState, Tick, TickStatus
+from horus_trio import AsyncResult, NodeState, Tick, TickAbandoned, TickCancelled, TickStatus
 from horus_trio.executor import Mailbox
+from horus_trio.executor.ticker import Ticker
 from horus_trio.health import Ledger
 from horus_trio.messages import Fence, Shutdown
+from horus_trio.testing import open_harness
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -527,3 +529,82 @@ async def test_a_cancelled_spawn_leaves_no_node(autojump_clock: trio.testing.Moc
         assert executor.statistics().nodes == {}
         await executor.spawn_node(Slow("slow"))
     assert Slow.shutdowns == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "heeded"),
+    [
+        ([TickAbandoned("late")], True),
+        ([TickCancelled("late"), TickAbandoned("late")], True),
+        ([TickAbandoned("late"), ValueError("and wrong")], False),
+        ([ValueError("wrong")], False),
+    ],
+)
+def test_a_group_of_what_a_tick_is_told_at_its_limit_is_no_error(
+    errors: list[Exception], heeded: bool
+) -> None:
+    fence = Fence("arm")
+    group = ExceptionGroup("of the tick", errors)
+    assert not Ticker._heeded(group, fence)  # its time is not over
+    fence.expired = True
+    assert Ticker._heeded(group, fence) is heeded
+    assert Ticker._heeded(errors[-1], fence) is isinstance(
+        errors[-1], (TickCancelled, TickAbandoned)
+    )
+
+
+# What a node may ask of its engine
+
+
+async def beats(node: horus.Node) -> None:
+    pass
+
+
+async def test_a_node_is_told_whether_an_emergency_holds_it() -> None:
+    arm = horus.Node("arm", tick=beats, critical=True)
+    async with open_harness(arm) as h:
+        assert arm._seat is not None
+        assert arm._seat.engine is not None
+        assert arm._seat.engine.is_held is False
+        h.scheduler.emergency_stop("a person is in the cell")
+        await h.settle()
+        assert arm._seat.engine.is_held is True
+        h.scheduler.reset_emergency()
+        await h.settle()
+        assert arm._seat.engine.is_held is False
+
+
+async def test_what_a_node_has_begun_fails_the_node_from_any_thread() -> None:
+    async with open_harness(horus.Node("arm", tick=beats)) as h:
+        seat = h.node("arm")._seat
+        assert seat is not None
+        assert seat.engine is not None
+        await trio.to_thread.run_sync(seat.engine.fail, OSError("the line is dead"))
+        await h.settle()
+        statistics = h.node_statistics("arm")
+        assert (statistics.failures, statistics.errors) == (1, 0)
+        assert statistics.last_error is not None
+        assert "OSError: the line is dead" in statistics.last_error
+
+
+async def test_background_tasks_go_on_while_the_run_is_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A tick has a moment to end, and may need what it has begun."""
+
+    async def tick(node: horus.Node) -> None:
+        done = trio.Event()
+
+        async def work() -> None:
+            await trio.sleep(0.02)
+            done.set()
+
+        node.start_soon(work)
+        await done.wait()
+
+    scheduler = horus.Scheduler(tick_rate=1, signals=False).add(horus.Node("a", tick=tick))
+    with trio.move_on_after(0.01):
+        await scheduler.run()
+    assert scheduler.report is not None
+    statistics = scheduler.report.statistics.nodes["a"]
+    assert (statistics.ok, statistics.cancelled) == (1, 0)

@@ -13,6 +13,7 @@ import trio
 
 import horus_trio as horus
 from horus_trio import Health, InputStatistics, Node, Overflow, Pub, Scheduler, Sub
+from horus_trio.scheduler.watchdog.culprit import Culprit, who_runs
 from horus_trio.testing import open_harness
 
 
@@ -103,6 +104,26 @@ async def test_a_restart_gives_an_input_its_time_again_and_keeps_the_counts() ->
         assert inputs(h.node_statistics()).stale == 1
         await h.advance(0.6)
         assert inputs(h.node_statistics()).stale == 2
+
+
+async def test_an_on_stale_that_blocks_the_loop_is_named() -> None:
+    found: list[Culprit | None] = []
+
+    def blocks(topic: str) -> None:
+        asks = threading.Thread(target=lambda: found.append(who_runs(loop)))
+        asks.start()
+        asks.join()
+
+    loop = threading.get_ident()
+    async with open_harness(reader(on_stale=blocks)) as h:
+        await h.advance(0.6)
+    [culprit] = found
+    assert culprit is not None
+    assert (culprit.node, culprit.what) == ("control", "on_stale")
+    assert culprit.where.startswith(f"{__file__}:")
+    assert culprit.where.endswith(" in blocks")
+    assert " more]" not in culprit.stack  # it is short, and whole
+    assert culprit.advice
 
 
 async def test_an_on_stale_that_raises_is_counted_and_changes_nothing() -> None:
@@ -238,12 +259,15 @@ async def test_a_topic_that_nobody_is_known_to_publish(caplog: pytest.LogCapture
 async def test_an_input_that_flaps_does_not_flood_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "horus_trio")
     async with open_harness(reader()) as h:
         for _ in range(50):
             await h.advance(0.6)
             h.publish("scan", 1)
-        assert inputs(h.node_statistics()).stale == 50
+        assert inputs(h.node_statistics()).stale == inputs(h.node_statistics()).recovered == 50
     assert len(warnings(caplog)) <= 6
+    recoveries = [r for r in caplog.records if "has recovered" in r.getMessage()]
+    assert 1 <= len(recoveries) <= 6
 
 
 async def test_a_recovery_is_logged_with_its_length(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,3 +307,15 @@ async def test_messages_of_an_earlier_run_do_not_count(
         scheduler.topic("scan").send(1)
         report = await scheduler.run(0.9)
         assert inputs(report.statistics.nodes["control"]).stale == 1
+
+
+async def test_only_while_it_is_stale_its_sender_pays_for_being_heard() -> None:
+    """Hearing of each arrival costs the sender a wake-up of the loop."""
+    async with open_harness(reader()) as h:
+        heard = []
+        for publishes in (True, False, True):
+            if publishes:
+                h.publish("scan", 1)
+            await h.advance(0.25 if publishes else 0.75)
+            heard.append(bool(h.topic("scan")._listening))
+    assert heard == [False, True, False]

@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 import horus_trio as horus
 from horus_trio import Link
 from horus_trio.messages import Fence, current_fence
+from horus_trio.testing import open_harness
 
 
 def full(link: Link[int]) -> Link[int]:
@@ -373,3 +374,31 @@ def test_closing_wakes_threads_too() -> None:
         eater.end()
     with pytest.raises(trio.ClosedResourceError):
         feeder.end()
+
+
+async def test_it_knows_which_node_sent_last() -> None:
+    link: Link[int] = Link("frames")
+    assert link.last_sender is None
+    link.send_nowait(0)
+    assert link.last_sender is None  # code of no node
+
+    async def tick(node: horus.Node) -> None:
+        link.send_nowait(1)
+
+    async with open_harness(horus.Node("camera", tick=tick)) as h:
+        await h.tick()
+    assert link.last_sender == "camera"
+    link.send_nowait(2)
+    assert link.last_sender == "camera"
+
+
+def test_who_has_been_woken_is_forgotten_by_the_fence() -> None:
+    """A node that waits for years must not gather what would wake it."""
+    link: Link[int] = Link("frames")
+    fence = Fence("camera")
+    for n in range(3):
+        reader = Behind(link.receive_blocking, fence)
+        reader.wait_until_asleep(link)
+        link.send_nowait(n)
+        assert reader.end() == n
+    assert not fence._wakers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ import trio.testing
 
 import horus_trio as horus
 from horus_trio import AsyncResult, NodeState, TickStatus
+from horus_trio.scheduler.metronome import late_phase
+from horus_trio.scheduler.observer import Observer
 
 settle = trio.testing.wait_all_tasks_blocked
 Ask = Callable[..., Any]
@@ -45,6 +48,16 @@ async def running(scheduler: horus.Scheduler) -> AsyncIterator[trio.Nursery]:
                 yield nursery
             finally:
                 scheduler.stop()
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 100.0])
+def test_late_nodes_are_spread_over_the_period(rate: float) -> None:
+    phases = [late_phase(index, rate) * rate for index in range(1, 101)]
+    assert all(0.0 <= phase < 1.0 for phase in phases)
+    ordered = sorted([0.0, *phases, 1.0])
+    gaps = [after - before for before, after in itertools.pairwise(ordered)]
+    assert max(gaps) < 2.5 / 100  # 1 / 100 would be an even spread
+    assert min(gaps) > 0.3 / 100
 
 
 # From the loop, on virtual time: everything exact
@@ -782,3 +795,20 @@ async def test_a_result_knows_how_late_it_was(mock_clock: trio.testing.MockClock
         lateness = [(r.seq, r.scheduled, r.lateness) for r in results.drain()]
         scheduler.stop()
     assert lateness == [(1, 0.0, 0.0), (2, 1.0, 0.25)]
+
+
+def test_a_callback_that_has_not_joined_a_run_leaves_it_all_the_same() -> None:
+    """It was given while the run ended."""
+    Observer(print).leave()
+
+
+def test_before_a_run_the_options_of_a_node_may_be_changed_but_not_its_name() -> None:
+    """As the command line does."""
+    scheduler = horus.Scheduler(tick_rate=7).add(Beats("a"))
+    assert scheduler._members["a"].rate == 7
+    scheduler._change_options("a", {"rate": 5.0, "critical": True})
+    assert scheduler._members["a"].rate == 5.0
+    assert scheduler._members["a"].options.critical
+    with pytest.raises(horus.ConfigurationError, match="a node that was added keeps its name"):
+        scheduler._change_options("a", {"name": "b"})
+    assert list(scheduler._members) == ["a"]

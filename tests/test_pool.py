@@ -5,12 +5,14 @@ Real threads on a clock that the test moves, so time limits pass when the test s
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+import outcome
 import pytest
 import trio
 from trio._core._thread_cache import THREAD_CACHE
@@ -18,6 +20,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import Health, NodeState, TickStatus
+from horus_trio.executor.late_init import LateInit
+from horus_trio.executor.milestone import Milestone
+from horus_trio.logs import OffLoopLogger
+from horus_trio.node.hooks import find_hooks
+from horus_trio.testing import open_harness
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -158,6 +165,7 @@ async def test_an_abandoned_call_gives_its_token_back_at_once_and_its_thread_cou
         assert thread.call == "tick"
         assert thread.age == 3
         assert "self.permits.acquire(timeout=8)" in thread.stack
+        assert "outcome" not in thread.stack  # what leads to the node's code
     assert pool_of(scheduler).exhausted is False
     assert all(state_of(scheduler, node.name) is NodeState.STUCK for node in nodes)
     assert scheduler.statistics().health is Health.CRITICAL
@@ -343,12 +351,12 @@ async def test_a_stuck_thread_that_returns_in_time_is_shut_down_in_peace(
 # A late init
 
 
-@pytest.mark.parametrize("outcome", ["succeeds", "fails"])
+@pytest.mark.parametrize("ending", ["succeeds", "fails"])
 @pytest.mark.parametrize("thread", ["pool", "own"])
 async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
     mock_clock: MockClock,
     nursery: trio.Nursery,
-    outcome: str,
+    ending: str,
     thread: Literal["pool", "own"],
 ) -> None:
     scheduler = horus.Scheduler(tick_rate=1)
@@ -358,7 +366,7 @@ async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
     def init(node: horus.Node) -> None:
         permit.wait(8)
         calls.append(("init", threading.get_ident()))
-        if outcome == "fails":
+        if ending == "fails":
             raise OSError("no such device")
 
     def shutdown(node: horus.Node) -> None:
@@ -376,7 +384,7 @@ async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
     permit.set()
     await until(lambda: state_of(scheduler, "device") is NodeState.FAILED)
     names = [name for name, _ in calls]
-    assert names == (["init", "shutdown"] if outcome == "succeeds" else ["init"])
+    assert names == (["init", "shutdown"] if ending == "succeeds" else ["init"])
     assert len({ident for _, ident in calls}) == 1
     scheduler.stop()
     await until(lambda: scheduler.report is not None)
@@ -384,6 +392,21 @@ async def test_an_abandoned_init_that_succeeds_late_is_undone_in_its_thread(
     assert scheduler.report is not None
     (failure,) = scheduler.report.failed
     assert "HookTimedOut" in failure.error
+
+
+def test_a_shutdown_that_fails_after_a_late_init_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    def shutdown(node: horus.Node) -> None:
+        raise OSError("the lens is stuck")
+
+    late = LateInit("camera", OffLoopLogger(logging.getLogger("horus_trio")), Milestone())
+    hook = find_hooks(horus.Node("camera", tick=idle, shutdown=shutdown)).shutdown
+    late.ended(outcome.Error(OSError("no camera")), hook)
+    assert caplog.records == []  # there is nothing to undo
+    late.ended(outcome.Value(None), hook)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("node 'camera': shutdown after a late init failed\n")
+    assert record.getMessage().endswith("OSError: the lens is stuck")
+    assert not late.take_debt()
 
 
 # Reserved threads
@@ -671,3 +694,14 @@ def test_an_init_without_a_thread_is_a_failure_like_any_other(
     statistics = report.statistics.nodes["node"]
     assert (statistics.failures, statistics.restarts, statistics.errors) == (1, 1, 0)
     assert statistics.ok > 5
+
+
+async def test_a_thread_that_is_free_is_used_again(autojump_clock: MockClock) -> None:
+    threads: set[int] = set()
+
+    def tick(node: horus.Node) -> None:
+        threads.add(threading.get_ident())
+
+    async with open_harness(horus.Node("camera", tick=tick, rate=10)) as h:
+        await h.tick(20)
+    assert len(threads) == 1

@@ -23,6 +23,8 @@ from trio.testing import MockClock
 
 import horus_trio as horus
 from horus_trio import NodeState, TickStatus
+from horus_trio.executor.process.far_side import _Seen
+from horus_trio.executor.process.parcels import state_of
 from horus_trio.testing import open_harness
 from horus_trio.testing.leftovers import child_processes
 
@@ -902,3 +904,29 @@ def test_a_sibling_on_the_loop_keeps_its_rate(task: Callable[[Any], Any]) -> Non
     while max(counts, default=0) < 290:  # others may want these processors, too
         assert len(counts) < 5, counts
         counts.append(ticks("process"))
+
+
+def test_the_state_of_a_node_with_slots_has_its_other_attributes_too() -> None:
+    class Slotted(horus.Node):
+        __slots__ = ("gain",)
+
+        gain: int
+
+        def tick(self) -> None:
+            """Not run."""
+
+    node = Slotted("arm")
+    node.gain = 2
+    node.offset = 3  # type: ignore[attr-defined]
+    state = state_of(node)
+    assert (state["gain"], state["offset"]) == (2, 3)
+
+
+def test_what_cannot_be_pickled_has_changed_when_it_is_another_one() -> None:
+    node = horus.Node("arm", tick=print)
+    one, other = threading.Lock(), threading.Lock()
+    assert _Seen(one, node).equals(_Seen(one, node))
+    assert not _Seen(one, node).equals(_Seen(other, node))
+    assert not _Seen(one, node).equals(_Seen(3, node))
+    assert _Seen([3], node).equals(_Seen([3], node))
+    assert not _Seen([3], node).equals(_Seen([4], node))

@@ -257,6 +257,32 @@ def test_an_exhausted_pool_names_whose_threads_are_out() -> None:
     assert "device calls of lidar, sonar" in text
 
 
+async def test_on_virtual_time_nothing_blocks_the_loop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    report = await horus.Scheduler(tick_rate=10).add(Beats("a")).run(1)
+    assert (report.statistics.stall_count, report.statistics.stalls) == (0, ())
+
+
+def test_what_blocked_the_loop_is_told_once_for_each_place_with_the_longest_time() -> None:
+    def stall(where: str, duration: float, node: str | None = "arm") -> horus.Stall:
+        what = "the process was suspended" if not where else "tick 1"
+        return horus.Stall(node=node, what=what, where=where, duration=duration, advice="do less")
+
+    stalls = (
+        stall("arm.py:3 in tick", 0.6),
+        stall("arm.py:3 in tick", 2.0),
+        stall("arm.py:3 in tick", 0.9),
+        stall("", 3.0),  # nobody's fault
+        stall("main.py:8 in main", 0.7, None),
+    )
+    statistics = dataclasses.replace(statistics_of(node_statistics("arm")), stalls=stalls)
+    assert advice(statistics) == [
+        "node 'arm' blocked the loop for up to 2 s at arm.py:3 in tick; do less",
+        "tick 1 blocked the loop for up to 0.7 s at main.py:8 in main; do less",
+    ]
+
+
 def test_a_saturated_robot_says_so_itself() -> None:
     gate = threading.Event()
     begun = threading.Semaphore(0)
@@ -322,6 +348,10 @@ def test_where_everybody_declares_a_topic_without_a_publisher_is_told() -> None:
 
 def test_where_somebody_declares_nothing_he_may_publish_it() -> None:
     assert wiring(camera={"pubs": "image"}, silent={}, control={"subs": "joystick"}) == []
+
+
+def test_of_a_robot_of_one_node_the_others_are_outside() -> None:
+    assert wiring(control={"subs": "frame", "pubs": "cmd_vel"}) == []
 
 
 def test_without_any_declared_publisher_nothing_is_told() -> None:

@@ -15,6 +15,7 @@ import trio.testing
 
 import horus_trio as horus
 from horus_trio import NodeState
+from horus_trio.testing import open_harness
 
 
 class Beats(horus.AsyncNode):
@@ -498,3 +499,39 @@ def test_a_late_wake_up_releases_nothing_past_the_end() -> None:
     node = report.statistics.nodes["blocking"]
     assert node.ticks_released == 30
     assert node.ok + node.missed == 30
+
+
+async def test_a_stop_is_forced_once_on_virtual_time_too() -> None:
+    async def hangs(node: horus.Node) -> None:
+        await trio.sleep_forever()
+
+    async with open_harness(horus.Node("a", tick=hangs)) as h:
+        await h.advance(0.1)
+        h.scheduler.stop("enough")
+        await h.settle()
+        run = h.scheduler._run_state
+        assert run is not None
+        run.force("SIGTERM")
+        run.force("SIGINT")
+        report = await h.stop()
+    assert (report.reason, report.forced_by) == ("enough, forced by SIGTERM", "SIGTERM")
+    assert report.statistics.nodes["a"].cancelled == 1
+
+
+async def test_the_watchdog_hears_of_a_forced_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has less patience then."""
+
+    async def hangs(node: horus.Node) -> None:
+        await trio.sleep_forever()
+
+    heard: list[str] = []
+    scheduler = horus.Scheduler(signals=False).add(horus.Node("a", tick=hangs))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(scheduler.run)
+        run = scheduler._run_state
+        assert run is not None
+        assert run._lookout is not None
+        monkeypatch.setattr(run._lookout, "stop_forced", lambda: heard.append("forced"))
+        scheduler.stop("enough")
+        run.force("SIGTERM")
+    assert heard == ["forced"]

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import horus_trio as horus
 from horus_trio import Node, Scheduler
 from horus_trio.scheduler.interpreter import Collector
+from horus_trio.scheduler.signals import SignalWatch, passes_on
 
 BORROWED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -91,6 +93,21 @@ async def test_runs_that_overlap_give_them_back_in_any_order(first: float) -> No
     assert (handlers(), wakeup_descriptor()) == before
 
 
+@pytest.mark.parametrize("first", [0.05, 0.15])
+async def test_and_so_a_handler_that_the_program_had_set(first: float) -> None:
+    def mine(signum: int, frame: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(Scheduler(100).add(Node("a", tick=well)).run, first)
+            await Scheduler(100).add(Node("b", tick=well)).run(0.1)
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_a_handler_that_was_set_during_the_run_stays() -> None:
     def mine(signum: int, frame: object) -> None:
         pass
@@ -154,6 +171,65 @@ def test_other_signals_still_wake_whoever_listens() -> None:
     assert heard.is_set()
 
 
+class Told:
+    """A watch of signals, and what it has had done."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.watch = SignalWatch(
+            True,
+            stop=lambda name: self.calls.append(f"stop {name}"),
+            emergency=lambda reason: self.calls.append(reason),
+            force=lambda name: self.calls.append(f"force {name}"),
+            dump=lambda: self.calls.append("dump"),
+        )
+
+
+async def test_two_signals_that_no_handler_has_seen_force_the_stop() -> None:
+    """While the main thread is in C code no handler runs, but the watchdog hears them."""
+    told = Told()
+    with told.watch:
+        told.watch.hear(signal.SIGTERM)
+        assert told.calls == ["stop SIGTERM"]
+        told.watch.hear(signal.SIGINT)
+        await trio.testing.wait_all_tasks_blocked()
+    assert told.calls == ["stop SIGTERM", "a second signal, SIGINT", "force SIGINT"]
+
+
+async def test_two_signals_that_handlers_have_seen_too_force_it_once() -> None:
+    told = Told()
+    with told.watch:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(signum)
+            await trio.testing.wait_all_tasks_blocked()
+            told.watch.hear(signum)
+        await trio.testing.wait_all_tasks_blocked()
+    assert told.calls.count("force SIGINT") == 1
+    assert "force SIGTERM" not in told.calls
+
+
+async def test_only_what_is_its_own_is_heard() -> None:
+    told = Told()
+    told.watch.hear(signal.SIGTERM)
+    told.watch.hear(signal.SIGUSR1)
+    assert told.calls == []
+    with told.watch:
+        told.watch.hear(signal.SIGUSR2)
+        told.watch.hear(signal.SIGUSR1)
+    assert told.calls == ["dump"]
+
+
+def test_signals_after_the_end_of_trios_run_are_no_error() -> None:
+    async def main() -> Told:
+        return Told()
+
+    told = trio.run(main)
+    with told.watch:
+        told.watch.hear(signal.SIGTERM)
+        told.watch.hear(signal.SIGTERM)
+    assert told.calls == ["stop SIGTERM", "a second signal, SIGTERM"]
+
+
 def test_a_handler_of_a_run_that_is_over_hands_on_what_it_gets() -> None:
     """Somebody has found it during the run and put it back afterwards, as web servers do."""
     got: list[int] = []
@@ -171,4 +247,20 @@ def test_a_handler_of_a_run_that_is_over_hands_on_what_it_gets() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert got == 2 * [signal.SIGTERM]
     finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_host_is_told_too_where_it_wants_to_be() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: heard.append(signum))
+    try:
+        for wants, expected in ((False, []), (True, [signal.SIGTERM])):
+            passes_on.set(wants)
+            told = Told()
+            with told.watch:
+                signal.raise_signal(signal.SIGTERM)
+                await trio.testing.wait_all_tasks_blocked()
+            assert (told.calls, heard) == (["stop SIGTERM"], expected)
+    finally:
+        passes_on.set(False)
         signal.signal(signal.SIGTERM, before)

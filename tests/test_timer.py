@@ -25,7 +25,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horus_trio import timer as timer_module
-from horus_trio.timer import Alarm, Grid, Timer, _open_source, _SleepSource, _TimerFd
+from horus_trio.testing import VirtualClock
+from horus_trio.timer import (
+    Alarm,
+    Grid,
+    Timer,
+    _ClockSource,
+    _open_source,
+    _SleepSource,
+    _TimerFd,
+)
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 
@@ -520,3 +529,14 @@ async def test_what_an_alarm_raises_is_not_lost() -> None:
     timer.alarm(ring).set(trio.current_time() + 0.01)
     with contextlib.closing(timer), pytest.raises(ZeroDivisionError, match="in an alarm"):
         await timer.run()
+
+
+def test_a_closed_source_sets_no_alarm_on_a_virtual_clock() -> None:
+    clock = VirtualClock()
+    source = _ClockSource(clock)
+    source.arm(1.0)
+    source.close()
+    source.arm(2.0)
+    source.arm(0.0)
+    assert not source._is_due
+    assert source._ring not in clock._alarms

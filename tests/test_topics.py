@@ -1053,3 +1053,78 @@ async def test_a_message_that_is_taken_away_while_it_is_handed_out_leaves_the_re
         assert subscription.statistics().received == 1
         hub.send(2)
     assert taken == [1, 2]
+
+
+async def test_a_sleeper_that_goes_waits_for_a_publication_under_way() -> None:
+    """Whoever publishes, in whatever thread, goes through those that sleep, under the lock."""
+
+    class Sleeper:
+        _bell = None
+
+        def _answer(self) -> None:
+            """Never rung."""
+
+    subscription = Hub[int]("frames").subscribe()
+    sleeper = Sleeper()
+    assert subscription._await_arrival(sleeper)
+    thread = threading.Thread(target=subscription._forget, args=[sleeper])
+    with subscription._lock:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+        assert list(subscription._sleepers) == [sleeper]
+    thread.join(10)
+    assert list(subscription._sleepers) == []
+    assert sleeper not in subscription._hub._listening
+
+
+async def test_a_bell_rung_on_the_loop_is_answered_at_once_and_once() -> None:
+    bell = current_bell()
+
+    class Ringer:
+        _bell = bell
+        answers = 0
+
+        def _answer(self) -> None:
+            self.answers += 1
+
+    ringer = Ringer()
+    bell.ring(ringer)
+    assert (ringer.answers, bell.is_rung) == (1, False)
+    await wait_all_tasks_blocked()
+    assert ringer.answers == 1
+    thread = threading.Thread(target=bell.ring, args=[ringer])
+    thread.start()
+    thread.join()
+    assert (ringer.answers, bell.is_rung) == (1, True)
+    await wait_all_tasks_blocked()
+    assert (ringer.answers, bell.is_rung) == (2, False)
+
+
+async def test_a_topic_made_during_a_run_has_the_runs_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler(tick_rate=2, signals=False)
+    at: list[float | None] = []
+
+    async def tick(node: horus.Node) -> None:
+        assert node.current_tick is not None
+        topic = f"topic {node.current_tick.seq}"
+        node.send(topic, 1)
+        latest = scheduler.topic(topic).latest
+        at.append(None if latest is None else latest[1] - started)
+
+    started = trio.current_time()
+    await scheduler.add(horus.Node("a", tick=tick)).run(1.25)
+    assert at == [0.0, 0.5, 1.0]
+
+
+async def test_who_has_been_cancelled_is_not_rung_for_any_more() -> None:
+    hub = Hub[int]("frames")
+    subscription = hub.subscribe()
+    with trio.move_on_after(0.01):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(subscription.receive)
+            await wait_all_tasks_blocked()
+            assert list(hub._listening) == [subscription]
+    assert list(hub._listening) == []

@@ -21,13 +21,14 @@ import trio
 from children import line_of
 from trio.testing import MockClock
 
-from horus_trio import Node, Scheduler
+from horus_trio import Ignore, Node, Scheduler
 from horus_trio.executor import AsyncIOExecutor, open_executor
 from horus_trio.logs import OffLoopLogger
 from horus_trio.scheduler.watchdog import blocked as watchdog
 from horus_trio.scheduler.watchdog.blocked import BlockedLoop
-from horus_trio.scheduler.watchdog.culprit import who_runs
+from horus_trio.scheduler.watchdog.culprit import Culprit, who_runs
 from horus_trio.scheduler.watchdog.holder import who_held_the_lock
+from horus_trio.scheduler.watchdog.lookout import Lookout
 from horus_trio.scheduler.watchdog.stalled import StalledNodes, stall_limit
 from horus_trio.scheduler.watchdog.stops import LateStop
 from horus_trio.scheduler.watchdog.thread import Duty, Watchdog
@@ -131,6 +132,9 @@ async def test_the_loop_is_asked_and_reported_with_the_line_that_blocks_it(
     assert "the loop goes on: code of no node" in caplog.records[-1].getMessage()
     assert caplog.records[-1].getMessage().endswith("had blocked it for 2.5 s")
     assert [stall.duration for stall in blocked.stalls] == [2.5]
+    (stall,) = blocked.stalls
+    assert stall.advice
+    assert caplog.records[0].getMessage().count(stall.advice) == 1
 
 
 async def test_a_loop_that_answers_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -142,6 +146,40 @@ async def test_a_loop_that_answers_is_not_reported(caplog: pytest.LogCaptureFixt
         await trio.lowlevel.checkpoint()
     assert blocked.count == 0
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (["left", "left", "right"], "node 'left' (tick 1)"),
+        (["right", "left", "left"], "node 'left' (tick 1)"),
+        (["left", "right"], "several in turn, such as node 'left' (tick 1), node 'right' (tick 1)"),
+        (list("abcde"), "(tick 1), node 'd' (tick 1) and 1 more"),
+    ],
+)
+async def test_who_was_seen_most_of_the_time_blocks_the_loop_or_several_do_in_turn(
+    seen: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    looks = iter(seen)
+
+    def who(thread: int) -> Culprit:
+        return Culprit(node=next(looks), what="tick 1", stack="", advice="do less")
+
+    monkeypatch.setattr(watchdog, "who_runs", who)
+    blocked = BlockedLoop(0.5, log())
+    start = time.monotonic()
+
+    def look() -> None:
+        blocked.look(start)
+        for n in range(len(seen)):
+            blocked.look(start + 0.5 * (n + 1) / len(seen))
+
+    await in_thread(look)
+    (record,) = caplog.records
+    assert expected in record.getMessage()
 
 
 async def test_a_watchdog_that_did_not_run_either_blames_nobody(
@@ -174,9 +212,12 @@ def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> N
 
     def dive(depth: int) -> None:
         if depth:
-            dive(depth - 1)
+            sink(depth - 1)
         else:
             gate.get()  # waits here
+
+    def sink(depth: int) -> None:
+        dive(depth)
 
     thread = threading.Thread(target=dive, args=(30,))
     thread.start()
@@ -191,7 +232,10 @@ def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> N
         thread.join()
     assert str(culprit) == f"code of no node at {HERE}:{line_of(HERE, '# waits here')} in dive"
     assert "in _bootstrap\n" in culprit.stack
-    assert " more]\n" in culprit.stack
+    shown = culprit.stack.splitlines()
+    gap = next(n for n, line in enumerate(shown) if " more]" in line)
+    frames = [n for n, line in enumerate(shown) if line.lstrip().startswith("File ")]
+    assert [sum(n < gap for n in frames), sum(n > gap for n in frames)] == [4, 8]
     assert who_runs(-1) is None
 
 
@@ -203,6 +247,38 @@ def test_a_look_reads_no_source_until_the_stack_is_shown(monkeypatch: pytest.Mon
     assert culprit is not None
     assert "culprit = who_runs(threading.get_ident())  # and this one is shown" in culprit.stack
     assert linecache.cache
+
+
+async def test_a_task_that_a_node_has_started_in_a_nursery_of_its_own_is_the_nodes() -> None:
+    found: list[Culprit | None] = []
+
+    async def asks() -> None:
+        await in_thread(lambda: found.append(who_runs(threading.main_thread().ident or 0)))
+
+    async def tick(node: Node) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asks)
+
+    async with open_executor() as executor:
+        await started(executor, Node("camera", tick=tick))
+    await asks()
+    told = [(one.node, one.what, bool(one.advice)) for one in found if one is not None]
+    # What runs the test here is Trio's task, and no node's.
+    assert told == [("camera", "a task that it started", True), (None, "code of no node", True)]
+
+
+async def test_a_loop_that_waits_for_something_to_do_is_idle() -> None:
+    loop = threading.get_ident()
+
+    def look() -> bool:
+        for _ in range(1000):
+            culprit = who_runs(loop)
+            if culprit is not None and culprit.is_idle:
+                return True
+            time.sleep(0.001)
+        return False
+
+    assert await trio.to_thread.run_sync(look)
 
 
 # Nodes that stall
@@ -393,6 +469,112 @@ async def test_where_several_may_have_held_the_lock_all_are_named() -> None:
     one, two = (f"node '{name}' (tick) {place}" for name in ("left", "right"))
     assert [str(culprit) for culprit in found] == [one, one] + [f"one of {one}, {two}"] * 2
     assert [culprit and culprit.node for culprit in found] == ["left", "left", None, None]
+
+
+async def test_of_very_many_that_may_have_held_it_four_are_named() -> None:
+    release = threading.Event()
+
+    def hangs(node: Node) -> None:
+        release.wait(30)
+
+    async with open_executor() as executor:
+        try:
+            for n in range(6):
+                await started(executor, Node(f"arm {n}", tick=hangs, thread="own"))
+            with trio.fail_after(10):
+                while any(
+                    runner.thread_call is None or math.isnan(runner.thread_call.started)
+                    for runner in executor.runners.values()
+                ):
+                    await trio.lowlevel.checkpoint()
+            culprit = who_held_the_lock(executor.runners, 1.0, False, executor.clock() + 5.0)
+        finally:
+            release.set()
+    assert culprit is not None
+    assert culprit.what.count("node 'arm ") == 4
+
+
+async def test_a_tick_that_ended_as_the_lock_was_let_go_may_have_held_it() -> None:
+    """It began before, it lasted long enough, and it is over only just now."""
+
+    async def works(node: Node) -> None:
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:
+            pass
+
+    async with open_executor() as executor:
+        await started(executor, Node("busy", tick=works))
+        ledger = executor.runners["busy"].ledger
+        began, lasted = ledger.last_start, ledger.durations.summary().max
+        assert lasted >= 0.5
+        ended = began + lasted
+
+        def held(seconds: float, after: float) -> str | None:
+            culprit = who_held_the_lock(executor.runners, seconds, True, ended + after)
+            return None if culprit is None else culprit.node
+
+        assert held(0.5, 0.0) == "busy"
+        assert held(0.5, 0.05) == "busy"
+        assert held(0.5, 0.2) is None  # that is too long ago
+        assert held(lasted + 0.2, 0.0) is None  # it did not last so long
+        assert held(0.2, 0.0) == "busy"
+
+
+async def test_so_may_one_in_a_thread_of_whose_end_the_loop_has_not_heard() -> None:
+    def works(node: Node) -> None:
+        time.sleep(0.5)
+
+    async with open_executor() as executor:
+        await executor.spawn_node(Node("busy", tick=works))
+        runner = executor.runners["busy"]
+        executor.tick("busy")
+        with trio.fail_after(10):
+            while (call := runner.thread_call) is None or math.isnan(call.started):
+                await trio.lowlevel.checkpoint()
+        while call.result is None:
+            threading.Event().wait(0.001)  # and this blocks the loop
+        lasted = call.ended - call.started
+        assert lasted >= 0.5
+
+        def held(seconds: float, after: float) -> tuple[str | None, str] | None:
+            now = call.ended + after
+            culprit = who_held_the_lock(executor.runners, seconds, False, now)
+            return None if culprit is None else (culprit.node, culprit.what)
+
+        assert held(0.5, 0.0) == held(0.5, 0.05) == held(0.2, 0.0) == ("busy", "a tick")
+        assert held(0.5, 0.2) is None  # that is too long ago
+        assert held(lasted + 0.2, 0.0) is None  # it did not last so long
+
+
+# What is told of it
+
+
+async def test_the_robot_in_a_line_names_who_is_not_well(autojump_clock: MockClock) -> None:
+    async def fails(node: Node) -> None:
+        raise ValueError
+
+    said: list[str] = []
+    async with open_executor() as executor:
+        lookout = Lookout(
+            executor,
+            stall_after=0.5,
+            stop_within=10.0,
+            hear=lambda signum: None,
+            last_resort=said.append,
+        )
+        await started(executor, Node("well", tick=well))
+        assert lookout._status() == "1 nodes, all healthy"
+        for n in range(5):
+            await started(executor, Node(f"ill {n}", tick=fails, failure_policy=Ignore()))
+        running = ", ".join(f"ill {n} running" for n in range(4))
+        assert lookout._status() == f"6 nodes; {running}"
+        assert said == []
+        lookout._name_the_late()
+        (text,) = said
+        assert "node 'well' does not end" in text
+        assert "Trio cannot leave behind async code" in text
+        with lookout:
+            """Its end releases what it holds."""
 
 
 # The thread

@@ -61,9 +61,7 @@ class Freshness:
     def arrived(self) -> None:
         """A message has come. On the loop."""
         if self.is_stale:
-            now = self._clock()
-            self._recover(now)
-            self._alarm.set(now + self._max_age)
+            self._recover(self._clock())  # the alarm, set since it is stale, rings in time
 
     def snapshot(self) -> InputStatistics:
         """What was counted; any thread."""

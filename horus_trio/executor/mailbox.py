@@ -182,7 +182,6 @@ class Mailbox:
         self.close()
         if self._owed:
             self._miss(len(self._owed))
-            self._owed.clear()
         ticks: list[Tick] = []
         while True:
             try:

@@ -27,7 +27,7 @@ class Metronome:
         end: No release at or after this instant, in seconds, however late the wake-up.
     """
 
-    def __init__(self, timer: Timer, *, held: bool = False) -> None:
+    def __init__(self, timer: Timer, *, held: bool) -> None:
         self.end: float = math.inf
         self._timer = timer
         self._held = held

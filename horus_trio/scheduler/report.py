@@ -168,7 +168,7 @@ def advice(statistics: SchedulerStatistics) -> list[str]:
 def _stall_advice(statistics: SchedulerStatistics) -> list[str]:
     longest: dict[str, Stall] = {}
     for stall in statistics.stalls:
-        if stall.where and stall.duration > longest.get(stall.where, stall).duration - 1e-9:
+        if stall.where and stall.duration >= longest.get(stall.where, stall).duration:
             longest[stall.where] = stall
     return [
         f"{stall.what if stall.node is None else f'node {stall.node!r}'} blocked the loop for up "

@@ -71,7 +71,7 @@ class Run:
         self._epoch = math.nan
         self._ended = math.nan
         self._warnings: list[str] = []
-        self._failed: list[NodeRunner] = []
+        self._failed: dict[NodeRunner, BaseException] = {}
         self._hook_errors: list[str] = []
         self._shutdown_while_busy: list[str] = []
         self._conductor = Conductor() if scheduler.settings.deterministic else None
@@ -390,7 +390,7 @@ class Run:
             member.beat.stop()
         member.node = runner.node
         if runner.failure is not None:
-            self._failed.append(runner)
+            self._failed[runner] = runner.failure
             if runner.fatal:
                 self.fatal = True
                 self.stop(f"node {runner.name!r} failed")
@@ -415,8 +415,8 @@ class Run:
 
     def failures(self) -> list[Exception]:
         """The original exceptions of the nodes that failed for good, groups taken apart."""
-        fatal = [r for r in self._failed if r.fatal] or self._failed
-        return [leaf for r in fatal if r.failure is not None for leaf in _leaves(r.failure)]
+        fatal = [error for runner, error in self._failed.items() if runner.fatal]
+        return [leaf for error in fatal or self._failed.values() for leaf in _leaves(error)]
 
     def make_report(self) -> RunReport:
         """The report; after `execute`."""
@@ -430,13 +430,12 @@ class Run:
             statistics=final,
             failed=tuple(
                 NodeFailure(
-                    node=r.name,
-                    fatal=r.fatal,
-                    error="; ".join([_summary(r.failure), *getattr(r.failure, "__notes__", ())]),
-                    traceback="".join(traceback.format_exception(r.failure)),
+                    node=runner.name,
+                    fatal=runner.fatal,
+                    error="; ".join([_summary(error), *getattr(error, "__notes__", ())]),
+                    traceback="".join(traceback.format_exception(error)),
                 )
-                for r in self._failed
-                if r.failure is not None
+                for runner, error in self._failed.items()
             ),
             stragglers=() if pool is None else pool.abandoned,
             shutdown_while_busy=tuple(self._shutdown_while_busy),
@@ -462,5 +461,5 @@ def _leaves(error: BaseException) -> Iterator[Exception]:
         yield exited
 
 
-def _summary(error: BaseException | None) -> str:
-    return "" if error is None else f"{type(error).__name__}: {message_of(error)}"
+def _summary(error: BaseException) -> str:
+    return f"{type(error).__name__}: {message_of(error)}"

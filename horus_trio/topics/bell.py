@@ -67,13 +67,11 @@ class Bell:
     def _drain(self) -> None:
         self._armed = False
         queue = self._queue
-        for _ in range(len(queue)):  # bounded: a flood must not hold the loop
+        # Bounded: a flood must not hold the loop. Who rings from now on, arms it again.
+        for _ in range(len(queue)):
             ringer = queue.popleft()
             if ringer._bell is self:  # or who has rung has nobody waiting in this run any more
                 ringer._answer()
-        if queue and not self._armed:
-            self._armed = True
-            self._token.run_sync_soon(self._drain)
 
 
 _bell: trio.lowlevel.RunVar[Bell] = trio.lowlevel.RunVar("horus_trio_bell")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -443,3 +444,24 @@ async def test_a_policy_that_is_broken_gives_its_node_up(
     assert text in failure.error
     assert report.statistics.nodes["sibling"].ok == 16
     assert shut_down == (["a", "sibling"] if where == "tick" else ["sibling"])
+
+
+async def test_a_policy_that_fails_at_a_success_is_counted_and_the_node_ticks_on() -> None:
+    class Rude(FailurePolicy):
+        def failed(
+            self, state: FailureState, now: float, roll: float
+        ) -> tuple[FailureState, Decision]:
+            return dataclasses.replace(state, streak=1), Continue()
+
+        def succeeded(self, state: FailureState, now: float) -> FailureState:
+            raise RuntimeError("no successes, please")
+
+    async def tick(node: Node) -> None:
+        assert node.current_tick is not None
+        if node.current_tick.seq == 1:
+            raise ValueError
+
+    async with open_harness(Node("a", tick=tick, failure_policy=Rude())) as h:
+        await h.tick(3)
+        statistics = h.node_statistics("a")
+        assert (statistics.ok, statistics.errors, statistics.observer_errors) == (2, 1, 2)

@@ -299,3 +299,25 @@ async def test_a_thread_that_times_out_during_the_stop_still_has_its_time() -> N
     assert calls == [("returned", 1.0), ("shutdown", 1.0)]
     assert report.shutdown_while_busy == ()
     assert report.statistics.nodes["a"].abandoned == 1
+
+
+async def test_an_arrival_while_a_node_backs_off_is_one_tick_and_no_more() -> None:
+    ticks: list[float] = []
+
+    async def tick(node: Node) -> None:
+        ticks.append(node.now)
+        node.recv_all("scan")
+        raise Broken
+
+    policy = Restart(within=None, backoff=1.0, max_backoff=1.0, jitter=0.0)
+    async with open_harness(Node("a", tick=tick, on="scan", failure_policy=policy)) as h:
+        h.publish("scan", 1)
+        await h.advance(0.5)
+        assert h.state("a") is NodeState.BACKING_OFF
+        h.publish("scan", 2)
+        h.publish("scan", 3)
+        await h.advance(9.5)
+        assert ticks == [0.0, 1.0]
+        statistics = h.node_statistics("a")
+        assert statistics.ticks_released == statistics.errors == 2
+        assert statistics.coalesced == 0  # nobody listens meanwhile

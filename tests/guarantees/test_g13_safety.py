@@ -370,9 +370,11 @@ async def test_a_thread_is_free_of_what_another_one_has_taken() -> None:
             await trio.sleep(0.001)
         assert own.is_free
         assert not other.is_free
+        assert not call.is_over
         release.set()
         while not other.is_free:  # noqa: ASYNC110 - it is what is looked at
             await trio.sleep(0.001)
+        assert call.is_over
         own._calls.clear()
 
 
@@ -1045,3 +1047,15 @@ async def test_reset_from_a_foreign_thread_and_repr(autojump_clock: MockClock) -
         autojump_clock.autojump_threshold = 0.0
         assert runner.state is NodeState.RUNNING
         scheduler.stop()
+
+
+@both
+async def test_a_node_that_has_left_is_no_part_of_an_emergency(kind: Kind) -> None:
+    async with open_harness(kind("left", rate=4), kind("right", rate=4)) as h:
+        await h.advance(1)
+        h.scheduler.remove("left")
+        await h.advance(1)
+        h.scheduler.emergency_stop("the button")
+        await h.settle()
+        assert h.scheduler.emergency is not None
+        assert [n.node for n in h.scheduler.emergency.nodes] == ["right"]

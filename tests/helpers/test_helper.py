@@ -192,6 +192,7 @@ async def test_one_that_cannot_be_opened_fails_the_node_and_the_others_are_close
     async with open_harness(node) as h:
         assert diary == ["open a", "open b", "close b", "close a"]
         assert "nobody there" in str(h.scheduler.statistics().nodes["node"].last_error)
+        assert h.node_statistics("node").failures == 1
         b.fails = ""
         await h.advance(1.5)
         assert diary[4:] == ["open a", "open b", "init node"]
@@ -230,6 +231,7 @@ async def test_an_error_in_closing_is_in_the_report() -> None:
         await h.advance(0.2)
     assert h.report is not None
     assert "cannot say goodbye" in str(h.report.hook_errors)
+    assert h.report.statistics.nodes["node"].failures == 0
 
 
 async def test_a_crash_of_a_helper_is_its_nodes_failure_and_nobody_elses() -> None:
@@ -296,3 +298,19 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         horus.Scheduler().add(Node("node", tick=tick), **options)
     assert message in str(caught.value)
+
+
+async def test_while_the_run_is_cancelled_nodes_still_have_their_helpers(
+    autojump_clock: MockClock,
+) -> None:
+    diary: Diary = []
+
+    class Slow(Keeper):
+        async def shutdown(self) -> None:
+            await trio.sleep(0.5)
+            await super().shutdown()
+
+    scheduler = horus.Scheduler(signals=False).add(Slow("node", diary, Kept("a", diary)))
+    with trio.move_on_after(0.25):
+        await scheduler.run()
+    assert diary == ["open a", "init node", "shutdown node", "close a"]
