@@ -260,10 +260,11 @@ class Part:
         self.cancel_tick = self.cancelled.append
         self.dispatch: Callable[[Tick], None] = self.put
         self.end_turn: Callable[[], None] | None = None
+        self.withdraw: Callable[[], list[Tick]] = list
         conductor.join(cast(NodeRunner, self))
 
 
-async def test_a_conductor_conducts_until_it_is_closed_and_cancels_the_rest() -> None:
+async def test_a_conductor_conducts_until_it_is_closed_and_gives_back_what_waits() -> None:
     """Also while the run around it is being cancelled."""
     conductor = Conductor()
     first, second = Part(conductor), Part(conductor)
@@ -281,8 +282,10 @@ async def test_a_conductor_conducts_until_it_is_closed_and_cancels_the_rest() ->
                 first.end_turn()
                 await trio.testing.wait_all_tasks_blocked()
                 assert (first.given, second.given) == ([ticks[0]], [ticks[1]])
+                assert first.withdraw() == [ticks[2]]
+                assert second.withdraw() == []
                 conductor.close()
-    assert (first.cancelled, second.cancelled) == ([ticks[2]], [])
+    assert (first.cancelled, second.cancelled) == ([], [])
 
 
 def test_a_late_node_joins_the_order() -> None:

@@ -166,7 +166,7 @@ async def test_who_was_seen_most_of_the_time_blocks_the_loop_or_several_do_in_tu
     looks = iter(seen)
 
     def who(thread: int) -> Culprit:
-        return Culprit(node=next(looks), what="tick 1", stack="", advice="do less")
+        return Culprit(node=next(looks), what="tick 1", advice="do less")
 
     monkeypatch.setattr(watchdog, "who_runs", who)
     blocked = BlockedLoop(0.5, log())
