@@ -122,6 +122,11 @@ class ThreadCall:
         """Whether the function has not started yet."""
         return self.started != self.started  # NaN
 
+    @property
+    def never_runs(self) -> bool:
+        """Whether it was given up before its function had started."""
+        return self.abandoned and self.waits_for_thread
+
     def runs_elsewhere(self, worker: WorkerThread) -> bool:
         """Whether another thread has taken it, so that `worker` will only put it aside."""
         return False
@@ -337,10 +342,12 @@ class WorkerThread:
     def is_free(self) -> bool:
         """Whether a call would start at once.
 
-        That of one whose function has returned, though the loop has yet to hear of it.
+        It would after one whose function has returned, though the loop has yet to hear of it, and
+        after one that was given up before the thread took it: that is only put aside.
         """
         return not self._calls or all(
-            call.result is not None or call.runs_elsewhere(self) for call in self._calls.copy()
+            call.result is not None or call.never_runs or call.runs_elsewhere(self)
+            for call in self._calls.copy()
         )
 
     def has(self, call: ThreadCall) -> bool:
