@@ -21,7 +21,7 @@ class Functions:
 
     def __init__(self, package: Path) -> None:
         self._by_file: dict[str, dict[Key, list[types.FunctionType]]] = {}
-        for function in [o for o in gc.get_objects() if isinstance(o, types.FunctionType)]:
+        for function in [o for o in gc.get_objects() if type(o) is types.FunctionType]:
             code = function.__code__
             if Path(code.co_filename).is_relative_to(package):
                 known = self._by_file.setdefault(code.co_filename, {})
