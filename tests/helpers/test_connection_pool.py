@@ -638,7 +638,7 @@ async def test_a_call_that_cannot_be_interrupted_is_left_behind_and_others_go_on
         for connection in held[1:]:
             connection.let_go.set()
         await eventually(lambda: not server.open)
-    assert balanced(pool.statistics()).closed == 4
+        await eventually(lambda: balanced(pool.statistics()).closed == 4)
 
 
 @pytest.mark.parametrize("how", ["task", "thread"])
