@@ -110,3 +110,13 @@ def test_a_node_that_does_not_let_go_is_said() -> None:
 
 def test_a_loop_that_never_ran_has_no_rate() -> None:
     assert NaiveOutcome(seconds=0.0, rounds=0, failures=0, stuck_in=None).rate == 0.0
+
+
+def test_a_node_that_cannot_be_shut_down_from_outside_is_said() -> None:
+    class Stubborn(Hanging):
+        def shutdown(self) -> None:
+            super().shutdown()
+            raise OSError("not from this thread")
+
+    with pytest.raises(WorldError, match=r"hangs in Stubborn, .* raised OSError\('not from this"):
+        NaiveLoop([Stubborn()]).run(0.1)

@@ -66,7 +66,7 @@ class NaiveLoop:
         """Run the loop for a time.
 
         Raises:
-            WorldError: It hung, and nothing freed it.
+            WorldError: It hung, and nothing freed it, or what was to do so failed.
         """
         topics = horus.Topics()
         for node in self._nodes:
@@ -102,7 +102,13 @@ class NaiveLoop:
 
     def _free(self, node: horus.Node) -> None:
         self._freed = node
-        node.shutdown()
+        try:
+            node.shutdown()
+        except Exception as error:  # a device may be shut down by its own thread alone
+            raise WorldError(
+                f"the naive loop hangs in {type(node).__name__}, whose shutdown raised {error!r}; "
+                "is the machine very busy? Then try again later"
+            ) from error
         self._thread.join(FREED_WITHIN)
         if self._thread.is_alive():
             raise WorldError(f"the naive loop still hangs in {type(node).__name__}")
