@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from typing import Any
 
@@ -322,6 +323,25 @@ async def test_the_limit_of_a_shutdown_forces_what_is_left(
         assert 2 <= trio.current_time() <= 2.5
 
 
+@pytest.mark.parametrize(("within", "grace"), [(10.0, 0.3), (0.4, 0.2)])
+async def test_the_last_of_the_time_for_the_stop_is_for_the_last_hooks(
+    autojump_clock: trio.testing.MockClock, within: float, grace: float
+) -> None:
+    class Closing(Counts):
+        async def shutdown(self) -> None:
+            began.append(trio.current_time())
+            await trio.sleep_forever()
+
+    began: list[float] = []
+    async with horus.open_executor(stop_timeout=within) as executor:
+        await executor.spawn_node(Closing("last", order=0, shutdown_timeout=500))
+        await executor.spawn_node(Closing("first", order=1, shutdown_timeout=500))
+        start = trio.current_time()
+    ended = trio.current_time() - start
+    assert [at - start for at in began] == [pytest.approx(0), pytest.approx(within - grace)]
+    assert ended == pytest.approx(within)
+
+
 async def test_after_its_run_a_node_can_be_spawned_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -414,6 +434,20 @@ def test_the_channel_holds_one_tick_and_one_shutdown() -> None:
     assert mailbox.seq == 2
 
 
+def test_nothing_is_released_after_the_last_message() -> None:
+    ledger = Ledger()
+    overruns: list[int] = []
+    mailbox = Mailbox(ledger, lambda: overruns.append(1), catch_up=False)
+    mailbox.open(0.0)
+    assert mailbox.ready
+    mailbox.shut(Shutdown(reason="over"))
+    assert not mailbox.ready
+    assert not mailbox.release(1.0)
+    assert not mailbox.post(2.0)
+    assert (ledger.missed, ledger.in_flight, ledger.coalesced, overruns) == (1, 0, 0, [])
+    assert mailbox.empty() == []
+
+
 def test_a_tick_asked_for_before_the_node_serves_runs_once_it_does() -> None:
     ledger = Ledger()
     mailbox = Mailbox(ledger, lambda: None, catch_up=False)
@@ -464,7 +498,108 @@ def test_points_slept_through_are_missed_without_catching_up() -> None:
     assert (ledger.missed, mailbox.seq) == (5, 5)
 
 
+def test_what_is_owed_comes_after_the_tick_one_at_a_time() -> None:
+    ledger = Ledger()
+    overruns: list[int] = []
+    mailbox = Mailbox(ledger, lambda: overruns.append(1), catch_up=True)
+    sent: list[Tick] = []
+    mailbox.dispatch = sent.append
+    mailbox.open(0.0)
+    assert mailbox.release(0.0)
+    assert not mailbox.release(1.0)
+    assert not mailbox.release(2.0)
+    assert len(overruns) == 1  # the second of them waits behind the first
+    for due in (1.0, 2.0):
+        mailbox.taken()
+        assert (mailbox.busy, mailbox.ready) == (True, False)
+        mailbox.done()
+        assert (mailbox.busy, mailbox.ready) == (False, False)
+        assert sent[-1].scheduled == due
+    mailbox.taken()
+    mailbox.done()
+    assert mailbox.ready
+    assert mailbox.release(3.0)
+    assert [(tick.seq, tick.scheduled) for tick in sent] == [(1, 0), (2, 1), (3, 2), (4, 3)]
+    assert (ledger.released, ledger.missed) == (4, 0)
+
+
+def test_a_post_during_a_tick_waits_and_others_fall_to_it() -> None:
+    ledger = Ledger()
+    overruns: list[int] = []
+    mailbox = Mailbox(ledger, lambda: overruns.append(1), catch_up=False)
+    sent: list[Tick] = []
+    mailbox.dispatch = sent.append
+    mailbox.open(0.0)
+    assert mailbox.post(0.0, 3)
+    assert ledger.coalesced == 2
+    mailbox.taken()
+    assert not mailbox.release(0.5)
+    assert (ledger.missed, len(overruns)) == (1, 1)
+    assert mailbox.post(1.0)
+    assert not mailbox.post(1.5)
+    assert ledger.coalesced == 3
+    mailbox.done()
+    assert not mailbox.ready  # one waits
+    mailbox.suspend()
+    assert not mailbox.post(2.0)
+    mailbox.open(3.0)
+    assert not mailbox.ready
+    mailbox.taken()
+    mailbox.suspend()
+    mailbox.done()
+    assert not mailbox.ready
+    assert not mailbox.release(3.5)
+    assert (ledger.missed, len(overruns)) == (2, 1)  # nobody is to tick: no overrun
+    assert mailbox.post(4.0)
+    mailbox.open(5.0)
+    assert [tick.scheduled for tick in sent] == [0.0, 1.0, 5.0]
+    mailbox.taken()
+    mailbox.shut(Shutdown(reason="over"))
+    assert not mailbox.post(6.0, 2)
+    assert ledger.coalesced == 4  # not those after the end
+    mailbox.open(7.0)
+    assert len(sent) == 3  # nothing is due any more
+
+
+def test_others_learn_that_the_turn_of_a_node_is_over() -> None:
+    turns: list[str] = []
+    mailbox = Mailbox(Ledger(), lambda: None, catch_up=False)
+    mailbox.end_turn = lambda: turns.append("over")
+    queue: list[Tick] = []
+    mailbox.dispatch = queue.append
+    mailbox.withdraw = lambda: queue
+    mailbox.open(0.0)
+    assert mailbox.release(0.0)
+    assert queue.pop() == Tick(seq=1, scheduled=0.0)
+    mailbox.taken()
+    mailbox.done()
+    assert turns == ["over"]
+    mailbox.release(1.0)
+    assert mailbox.empty() == [Tick(seq=2, scheduled=1.0)]
+    assert turns == ["over"] * 2
+    assert not mailbox.busy
+    assert not mailbox.ready
+
+
 # Messages
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        ("worker", "FORCED_GRACE", 0.3),
+        ("runner", "FINISH_GRACE", 0.5),
+        ("runner", "THREAD_TICK_TIMEOUT", 30.0),
+        ("safe_state", "TICK_GRACE", 0.05),
+        ("safe_state", "LOOK_EVERY", 0.001),
+        ("process.ticks", "EXIT_GRACE", 1.0),
+        ("judge", "HOOK_ERRORS", 3),
+        ("pool", "HOOK_THREADS", 8),
+        ("executor", "POOL_TOKENS", 4),
+    ],
+)
+def test_limits_are_those_that_the_guide_promises(module: str, name: str, value: float) -> None:
+    assert getattr(importlib.import_module(f"horus_trio.executor.{module}"), name) == value
 
 
 def test_ticks_and_results_are_values() -> None:

@@ -65,6 +65,34 @@ async def test_stale_and_recovered_are_counted_at_their_instants() -> None:
         ]
 
 
+async def test_an_input_is_watched_from_the_first_tick_to_the_last() -> None:
+    broken = False
+
+    async def init(node: Node) -> None:
+        await trio.sleep(1.0)
+
+    async def tick(node: Node) -> None:
+        if broken:
+            raise ValueError
+
+    late = Node("late", init=init, tick=tick, rate=10.0, subs=Sub("scan", max_age=0.5))
+    async with open_harness(Node("first", tick=well)) as h:
+        h.scheduler.add(late, failure_policy=horus.Restart(max_restarts=0))
+        await h.advance(0.9)
+        assert h.state("late") is horus.NodeState.STARTING
+        assert inputs(h.node_statistics("late")).is_stale is False
+        await h.advance(0.55)
+        assert inputs(h.node_statistics("late")).is_stale is False
+        await h.advance(0.1)
+        assert inputs(h.node_statistics("late")).is_stale is True
+        broken = True
+        await h.advance(2.0)
+        assert h.state("late") is horus.NodeState.FAILED
+        assert inputs(h.node_statistics("late")) == InputStatistics(
+            topic="scan", max_age=0.5, is_stale=False, stale=1, recovered=0
+        )
+
+
 async def test_an_input_that_also_triggers_ticks_does_both() -> None:
     ticks: list[float] = []
 

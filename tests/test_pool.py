@@ -23,6 +23,7 @@ from horus_trio import Health, NodeState, TickStatus
 from horus_trio.executor.late_init import LateInit
 from horus_trio.executor.milestone import Milestone
 from horus_trio.executor.threads import WorkerThread
+from horus_trio.executor.waits import Wait, wait_of
 from horus_trio.logs import OffLoopLogger
 from horus_trio.node.hooks import find_hooks
 from horus_trio.testing import open_harness
@@ -145,6 +146,33 @@ async def test_a_limiter_of_its_own_is_a_node_s_own_pool(
     assert own.borrowed_tokens == 1
     release(common + apart)
     await until(lambda: (started(common), started(apart)) == (5, 2))
+    scheduler.stop()
+
+
+async def test_who_waits_for_a_token_is_held_up_by_those_that_hold_them(
+    mock_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    scheduler = horus.Scheduler(tick_rate=1)
+    holder, elsewhere, waits = (Hanging(name, phase=0.0) for name in ("holder", "else", "waits"))
+    common, own = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
+    scheduler.add(holder, limiter=common).add(elsewhere, limiter=own)
+    await nursery.start(scheduler.run)
+    await until(lambda: holder.started + elsewhere.started == 2)
+    scheduler.add(waits, limiter=common)
+    await until(lambda: state_of(scheduler, "waits") is NodeState.WAITING_FOR_THREAD)
+    run = scheduler._run_state
+    assert run is not None
+    assert run.executor is not None
+    runners = run.executor.runners
+    assert wait_of(runners["waits"]) == Wait(what="waits for a thread of the pool", on=("holder",))
+    holding = wait_of(runners["holder"])
+    assert holding is not None
+    assert holding.what == "is busy in a thread"
+    assert f"{__file__}:" in holding.where
+    assert holding.where.endswith(" in tick")
+    release([holder, elsewhere, waits])
+    await until(lambda: waits.returned == 1)
+    await until(lambda: wait_of(runners["waits"]) is None)
     scheduler.stop()
 
 

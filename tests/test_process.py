@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -11,8 +12,10 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import process_nodes as nodes
@@ -23,8 +26,10 @@ from trio.testing import MockClock
 
 import horus_trio as horus
 from horus_trio import NodeState, TickStatus
+from horus_trio.executor.process import check_process
 from horus_trio.executor.process.far_side import _Seen
 from horus_trio.executor.process.parcels import state_of
+from horus_trio.node import find_hooks, resolve_options
 from horus_trio.testing import open_harness
 from horus_trio.testing.leftovers import child_processes
 
@@ -543,6 +548,9 @@ async def test_a_worker_that_dies_is_the_ticks_error_and_the_next_has_another(
     result = await tick(executor, node)
     assert isinstance(result.error, horus.WorkerFailed)
     assert f"the worker process of node 'solver' {text}" in error_of(result)
+    frames = [frame.name for frame in traceback.extract_tb(result.error.__traceback__)]
+    assert frames[-1] == "_tick"  # not how the engine has come to know it
+    assert "_exchange" not in frames
     assert out.drain() == []
     assert node.count == 0
     node.task = nodes.pid
@@ -657,18 +665,21 @@ async def test_an_emergency_kills_the_worker_of_a_critical_node(
     assert statuses == [TickStatus.CANCELLED]
 
 
-async def test_a_forced_stop_does_not_wait_for_an_idle_worker() -> None:
+@pytest.mark.parametrize("forced", [False, True])
+async def test_a_forced_stop_does_not_wait_for_an_idle_worker(tmp_path: Path, forced: bool) -> None:
     async def linger(node: horus.Node) -> None:
-        await trio.sleep(60)
+        await trio.sleep(60 if forced else 0)
 
-    scheduler = horus.Scheduler(signals=False, stop_timeout=0.5)
-    scheduler.add(
-        horus.Node("solver", tick=nodes.pid, shutdown=linger, thread="process"),
-        shutdown_timeout=60.0,
+    node: Any = horus.Node(
+        "solver", tick=nodes.bid_farewell_at_exit, shutdown=linger, thread="process"
     )
+    node.kept = tmp_path / "farewell"
+    scheduler = horus.Scheduler(signals=False, stop_timeout=0.5)
+    scheduler.add(node, shutdown_timeout=60.0)
     with trio.fail_after(10):
         report = await scheduler.run(0.1)
-    assert report.hook_errors
+    assert bool(report.hook_errors) is forced
+    assert node.kept.exists() is not forced  # it had no time to end by itself
     assert not child_processes()
 
 
@@ -738,6 +749,31 @@ def test_an_async_tick_is_refused(scheduler: horus.Scheduler) -> None:
 
     with pytest.raises(horus.ConfigurationError, match=r"async tick.*make it `def tick`"):
         scheduler.add(horus.Node("solver", tick=wait), thread="process")
+
+
+@pytest.mark.parametrize(
+    ("name", "daemon", "refused"),
+    [
+        ("MainProcess", False, False),
+        ("MainProcess", True, True),
+        ("trio-parallel worker process 3", False, True),
+        ("Process-1", False, False),
+    ],
+)
+def test_a_worker_process_has_none_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, name: str, daemon: bool, refused: bool
+) -> None:
+    process = SimpleNamespace(name=name, daemon=daemon)
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: process)
+    node = Worker(nodes.pid, "solver")
+    check = functools.partial(check_process, "solver", hooks=find_hooks(node))
+    check(resolve_options("Worker", {"thread": "pool"}))
+    options = resolve_options("Worker", {"thread": "process"})
+    if not refused:
+        check(options)
+        return
+    with pytest.raises(horus.ConfigurationError, match="and this is a worker process itself"):
+        check(options)
 
 
 async def test_a_missing_library_is_one_clear_line(

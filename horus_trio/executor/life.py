@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from ..timer import Alarm, Timer
-from .ticker import Ticker
+from ..timer import Timer
 from .worker import Worker
 
 __all__ = ["Life"]
@@ -22,7 +21,6 @@ class Life:
 
     Arguments:
         worker: The node's: gives up the thread call it is in.
-        ticker: The node's: a tick that is cut short has not timed out.
         timer: Rings when the time to finish is over.
         clock: Seconds.
 
@@ -31,18 +29,14 @@ class Life:
         is_cut: Whether it was cut short, since the node began to tick.
     """
 
-    __slots__ = ("_alarm", "_clock", "_ticker", "_timer", "_worker", "is_cut", "scope")
+    __slots__ = ("_clock", "_timer", "_worker", "is_cut", "scope")
 
-    def __init__(
-        self, worker: Worker, ticker: Ticker, timer: Timer, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, worker: Worker, timer: Timer, clock: Callable[[], float]) -> None:
         self.scope: trio.CancelScope = trio.CancelScope()
         self.is_cut: bool = False
         self._worker = worker
-        self._ticker = ticker
         self._timer = timer
         self._clock = clock
-        self._alarm: Alarm | None = None
 
     def renew(self) -> None:
         """Have a new scope for what comes next."""
@@ -52,11 +46,8 @@ class Life:
         """End what is awaited now, or what is awaited next."""
         self.is_cut = True
         self._worker.cancel()
-        self._ticker.lift_limit()
         self.scope.cancel()
 
     def cut_short_in(self, seconds: float) -> None:
-        """`cut_short` after so many seconds."""
-        if self._alarm is None:
-            self._alarm = self._timer.alarm(lambda now: self.cut_short())
-        self._alarm.set(self._clock() + seconds)
+        """`cut_short` after so many seconds; once."""
+        self._timer.alarm(lambda now: self.cut_short()).set(self._clock() + seconds)

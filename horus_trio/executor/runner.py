@@ -175,7 +175,7 @@ class NodeRunner:
         )
         self._tasks: BackgroundTasks | None = None
         self._background_error: BaseException | None = None
-        self._life = Life(self._worker, self._ticker, executor.timer, executor.clock)
+        self._life = Life(self._worker, executor.timer, executor.clock)
         self._preparation = Preparation(
             executor,
             name,

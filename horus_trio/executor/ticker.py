@@ -66,14 +66,12 @@ class Ticker:
         self._worker = worker
         self._seat = seat
         self._ledger = ledger
-        self._timeout = math.inf if timeout is None else timeout
+        self._timeout = timeout or math.inf
         self._deadline = deadline
         self._late = late
         self._limit = None if timeout is None else executor.timer.alarm(self._overrun)
-        self._scope = trio.CancelScope()
         self._is_running = False
-        self._timed_out = False
-        self.error: BaseException | None = None
+        self.open_scope()
 
     def open_scope(self) -> trio.CancelScope:
         """The scope to be around the ``async`` ticks from now on, until one of them is cut off.
@@ -82,7 +80,7 @@ class Ticker:
         then too it needs a new scope.
         """
         self._timed_out = False
-        self.error = None
+        self.error: BaseException | None = None
         self._scope = trio.CancelScope()
         return self._scope
 
@@ -163,12 +161,8 @@ class Ticker:
         if self._is_running:
             self._scope.cancel()
 
-    def lift_limit(self) -> None:
-        """The ``async`` tick that is running is being cancelled from outside: not for its limit."""
-        if self._limit is not None:
-            self._limit.clear()
-
     def _overrun(self, now: float) -> None:
+        # One that is being cancelled from outside has not timed out.
         if self._is_running and not self._scope.cancel_called:
             self._timed_out = True
             self._scope.cancel()

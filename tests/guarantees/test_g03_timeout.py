@@ -169,6 +169,26 @@ async def test_the_limit_of_an_async_tick_goes_with_it(autojump_clock: MockClock
     assert [r.duration for r in results] == pytest.approx([0.1] * 3 + [0.7] * 3)
 
 
+async def test_a_tick_that_is_cancelled_before_its_limit_has_not_timed_out(
+    autojump_clock: MockClock,
+) -> None:
+    """Though it takes its time to unwind, until after the limit."""
+    scheduler = horus.Scheduler(tick_rate=1)
+    results = recorded(scheduler)
+
+    async def slow(node: horus.Node) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.6)
+
+    scheduler.add(horus.Node("slow", tick=slow, phase=0, tick_timeout=0.5, shutdown_timeout=0.2))
+    await scheduler.run(0.1)
+    assert [r.status for r in results] == [TickStatus.CANCELLED]
+    assert results[0].duration == pytest.approx(0.9)
+
+
 async def test_a_tick_that_fails_while_it_is_cut_off_is_an_error_and_tells_its_policy(
     autojump_clock: MockClock,
 ) -> None:

@@ -370,6 +370,24 @@ async def test_keyboard_interrupt_in_a_node_is_a_stop_request(
         assert ("a" in shut_down) == (hook != "init")
 
 
+async def test_a_keyboard_interrupt_is_the_end_of_ticks_that_are_owed(
+    autojump_clock: MockClock,
+) -> None:
+    ticks: list[float] = []
+
+    async def tick(node: Node) -> None:
+        ticks.append(node.now)
+        await trio.sleep(1.0)
+        raise KeyboardInterrupt
+
+    scheduler = Scheduler(4.0, signals=False)
+    scheduler.add(Node("a", tick=tick), phase=0.0, on_miss=horus.Miss.CATCH_UP)
+    report = await scheduler.run(8.0)
+    assert ticks == [0.0]
+    assert report.reason == "KeyboardInterrupt in node 'a'"
+    assert report.statistics.nodes["a"].cancelled == 0
+
+
 # Hooks that raise change nothing, and are said
 
 

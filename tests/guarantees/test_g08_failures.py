@@ -104,6 +104,34 @@ async def test_a_task_that_fails_goes_through_the_policy(
     assert scheduler.report.statistics.nodes["a"].failures == 1
 
 
+async def test_after_a_task_has_failed_the_node_lives_as_before() -> None:
+    """Its new tasks may publish, and a tick of it that takes too long is a failure like any."""
+    ticks: list[float] = []
+
+    async def work(node: Node, first: bool) -> None:
+        await trio.sleep(0.25)
+        if first:
+            raise Broken
+        node.send("out", "from the second life")
+
+    async def init(node: Node) -> None:
+        node.start_soon(work, node, not ticks)
+
+    async def tick(node: Node) -> None:
+        ticks.append(node.now)
+        if len(ticks) == 4:
+            await trio.sleep_forever()
+
+    node = Node("a", tick=tick, init=init, tick_timeout=0.0625, failure_policy=Ignore())
+    async with open_harness(node, rate=8.0) as h:
+        await h.advance(1.0)
+        statistics = h.node_statistics()
+        assert (statistics.timed_out, statistics.restarts, statistics.failures) == (1, 1, 2)
+        assert h.state() is NodeState.RUNNING
+        assert ticks[-1] > 0.8
+        assert h.sent("out") == ["from the second life"]
+
+
 async def test_a_task_of_an_init_that_failed_ends_with_it() -> None:
     """Its own failure, which comes too late, must not take the node away from its policy."""
     inits: list[float] = []
@@ -403,6 +431,32 @@ async def test_a_policy_of_ones_own_decides_each_failure(autojump_clock: MockClo
         ("shutdown", 0.875),
     ]
     assert caught.value.exceptions[0].__notes__ == ["in node 'a', tick 8, failure 4"]
+
+
+async def test_a_rest_is_as_long_as_was_decided_though_an_earlier_one_was_cut_short() -> None:
+    ticks: list[float] = []
+
+    async def work() -> None:
+        await trio.sleep(0.5)
+        raise Broken
+
+    async def tick(node: Node) -> None:
+        ticks.append(node.now)
+        if len(ticks) == 1:
+            node.start_soon(work)
+        if len(ticks) < 3:
+            raise Broken
+
+    decisions: list[Decision] = [Suspend(2.0), Rebuild(0.0), Suspend(2.0)]
+    node = Node("a", tick=tick, failure_policy=Own(lambda n: decisions[n - 1]))
+    async with open_harness(node, rate=8.0) as h:
+        await h.advance(0.25)
+        assert h.state() is NodeState.SUSPENDED
+        await h.advance(0.5)
+        assert h.node_statistics().restarts == 1
+        await h.advance(3)
+    assert ticks[:2] == [0.0, 0.625]
+    assert ticks[2] == 2.75  # the first on the grid after two seconds
 
 
 def raising(total: int) -> Decision:

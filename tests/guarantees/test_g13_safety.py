@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 import logging
 import math
 import signal
@@ -576,6 +577,27 @@ def test_a_thread_that_cannot_be_started_beforehand_fails_the_node(
     assert arm.diary == []  # not even its init: it must not run without that thread
 
 
+def test_a_safe_state_that_gets_no_thread_has_failed_and_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arm = SoftUntilSafe(rate=50, critical=False, failure_policy=Restart(0))
+
+    async def fail() -> None:
+        raise ValueError("gears")
+
+    async def refuse(function: Any, *args: Any, **options: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    arm.tick_async = fail  # type: ignore[method-assign]
+    monkeypatch.setattr("trio.to_thread.run_sync", refuse)
+    scheduler = Scheduler(50, signals=False).add(arm).add(Arm("well", critical=False))
+    report = scheduler.run(0.1)
+    assert arm.did() == ["init", "shutdown"]
+    [error] = report.hook_errors
+    assert error.startswith("enter_safe_state of node 'arm': ")
+    assert "RuntimeError: can't start new thread" in error
+
+
 class SoftUntilSafe(Arm):
     """Asynchronous, save for its safe state."""
 
@@ -1002,7 +1024,78 @@ async def test_the_safe_mode_of_a_late_node_goes_one_at_a_time() -> None:
         assert h.scheduler.emergency.reached == ("arm",)
 
 
+async def test_a_miss_while_it_is_made_safe_in_an_emergency_is_none_of_its_business() -> None:
+    class Stubborn(Arm):
+        async def tick_async(self) -> None:
+            if self.now >= 1:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.3)  # ends past its deadline, while the hook is out
+
+        async def enter_safe_state(self) -> None:
+            self.write("safe")
+            await trio.sleep(0.6)
+
+    arm = Stubborn(rate=1, phase=0.0, deadline=0.1, on_miss=Miss.SAFE_MODE)
+    async with open_harness(arm) as h:
+        await h.advance(1.05)
+        h.scheduler.emergency_stop()
+        await h.advance(2)
+        assert h.node_statistics("arm").deadline_missed == 1
+        assert arm.did() == ["init", "safe"]
+        assert h.scheduler.emergency is not None
+        assert h.scheduler.emergency.reached == ("arm",)
+
+
 # What is said
+
+
+async def test_a_node_that_comes_during_an_emergency_is_in_its_report() -> None:
+    async with open_harness(Arm("left", rate=4)) as h:
+        await h.advance(1)
+        h.scheduler.emergency_stop("the button")
+        await h.advance(1)
+        h.scheduler.add(Arm("right", rate=4))
+        await h.settle()
+        report = h.scheduler.emergency
+        assert report is not None
+        assert report.reached == ("left", "right")
+        assert [node.delay for node in report.nodes] == [0.0, 1.0]
+        h.scheduler.reset_emergency()
+        await h.settle()
+        h.scheduler.add(Arm("late", rate=4))
+        await h.settle()
+        assert h.scheduler.emergency is not None
+        assert h.scheduler.emergency.reached == ("left", "right")
+        assert not h.scheduler.emergency.active
+
+
+async def test_the_report_says_how_far_each_node_is() -> None:
+    class Slow(Arm):
+        async def enter_safe_state(self) -> None:
+            await trio.sleep(0.6)
+            raise OSError("the brake is stuck")
+
+    async with open_harness(Slow(rate=4, shutdown_timeout=1)) as h:
+
+        def report() -> horus.EmergencyReport:
+            found = h.scheduler.emergency
+            assert found is not None
+            return found
+
+        await h.advance(1.1)
+        h.scheduler.emergency_stop("the button")
+        entering = horus.NodeInEmergency(node="arm", outcome=SafetyOutcome.ENTERING)
+        assert report().nodes == (entering,)
+        await h.advance(0.5)
+        assert report().nodes == (dataclasses.replace(entering, delay=0.0),)
+        assert (report().pending, report().unreached, report().reached) == (("arm",), (), ())
+        await h.advance(0.2)
+        [node] = report().nodes
+        assert node.outcome is SafetyOutcome.FAILED
+        assert node.delay == 0.0
+        assert node.duration == pytest.approx(0.6)
+        assert str(node) == "'arm' failed: OSError: the brake is stuck"
+        assert (report().pending, report().unreached, report().reached) == ((), ("arm",), ())
 
 
 async def test_the_log_says_it_once(caplog: pytest.LogCaptureFixture) -> None:

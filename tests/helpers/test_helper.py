@@ -184,7 +184,9 @@ async def test_a_restart_opens_them_anew() -> None:
         assert diary == ["open a", "init node", "shutdown node", "close a", "open a", "init node"]
 
 
-async def test_one_that_cannot_be_opened_fails_the_node_and_the_others_are_closed() -> None:
+async def test_one_that_cannot_be_opened_fails_the_node_and_the_others_are_closed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     diary: Diary = []
     a, b = Kept("a", diary), Kept("b", diary)
     b.fails = "opening"
@@ -193,6 +195,9 @@ async def test_one_that_cannot_be_opened_fails_the_node_and_the_others_are_close
         assert diary == ["open a", "open b", "close b", "close a"]
         assert "nobody there" in str(h.scheduler.statistics().nodes["node"].last_error)
         assert h.node_statistics("node").failures == 1
+        assert [record.getMessage().partition("\n")[0] for record in caplog.records] == [
+            "node 'node' failed in init"
+        ]
         b.fails = ""
         await h.advance(1.5)
         assert diary[4:] == ["open a", "open b", "init node"]
