@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import errno
 import heapq
+import itertools
 import math
 import os
 import sys
@@ -108,7 +109,7 @@ class Timer:
     def __init__(self) -> None:
         self._clock = trio.lowlevel.current_clock()
         self._heap: list[tuple[float, float, int, Alarm]] = []
-        self._ages = 0
+        self._ages = itertools.count()
         self._ringing = False
         self._source: _Source = _open_source(self._clock)
         self._wake_ups = 0
@@ -136,8 +137,7 @@ class Timer:
             ring: Must not raise and must not block.
             order: Alarms due at one instant ring in this order, then in order of creation.
         """
-        self._ages += 1
-        return Alarm(self, ring, order, self._ages)
+        return Alarm(self, ring, order, next(self._ages))
 
     def _push(self, when: float, alarm: Alarm) -> None:
         heap = self._heap
@@ -328,7 +328,7 @@ class _TimerFd(_Source):
             # One that the kernel cannot hold is 30 years away: too early, and then armed again.
             at = min(max(when - self._offset, 1e-9), 1e9)
             spec.seconds = int(at)
-            spec.nanoseconds = int((at % 1.0) * 1e9) or (0 if spec.seconds else 1)
+            spec.nanoseconds = int((at % 1.0) * 1e9)
         if self._set_time(self.fd, _ABSOLUTE, self._spec_ref, None):
             code = ctypes.get_errno()
             raise OSError(code, f"timerfd_settime: {os.strerror(code)}")

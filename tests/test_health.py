@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horus_trio import Distribution, Health, NodeState, NodeStatistics
-from horus_trio.health import Histogram, Ledger
+from horus_trio.health import Histogram, InputStatistics, Ledger
 
 durations = st.floats(1e-9, 1e5)
 
@@ -204,6 +204,49 @@ def test_distributions_of_a_ledger() -> None:
     assert statistics.mean([s.duration.count, s.lateness.count, s.waiting_for_thread.count]) == 100
 
 
+def test_a_new_ledger_is_empty() -> None:
+    nothing = Distribution(count=0, p50=0.0, p95=0.0, p99=0.0, max=0.0)
+    assert snapshot(Ledger()) == NodeStatistics(
+        name="n",
+        state=NodeState.RUNNING,
+        health=Health.HEALTHY,
+        critical=True,
+        rate=10.0,
+        achieved_rate=0.0,
+        ticks_released=0,
+        ok=0,
+        errors=0,
+        timed_out=0,
+        abandoned=0,
+        cancelled=0,
+        missed=0,
+        in_flight=0,
+        coalesced=0,
+        deadline_missed=0,
+        restarts=0,
+        failures=0,
+        observer_errors=0,
+        duration=nothing,
+        lateness=nothing,
+        waiting_for_thread=nothing,
+        inputs=(),
+        last_error=None,
+    )
+
+
+def test_a_snapshot_has_each_counter_in_its_place() -> None:
+    ledger = Ledger()
+    laws = ("ok", "errors", "timed_out", "abandoned", "cancelled", "missed", "in_flight")
+    others = ("coalesced", "deadline_missed", "restarts", "failures", "observer_errors")
+    for number, name in enumerate(("released", *laws, *others), 1):
+        setattr(ledger, name, number)
+    ledger.last_error = "why"
+    found = snapshot(ledger)
+    seen = [getattr(found, name) for name in ("ticks_released", *laws, *others)]
+    assert seen == list(range(1, 14))
+    assert found.last_error == "why"
+
+
 # The health model
 
 
@@ -217,6 +260,8 @@ def test_distributions_of_a_ledger() -> None:
         (NodeState.SUSPENDED, False, Health.WARNING),
         (NodeState.STUCK, False, Health.CRITICAL),
         (NodeState.FAILED, False, Health.CRITICAL),
+        (NodeState.SAFE, False, Health.CRITICAL),
+        (NodeState.STUCK, True, Health.CRITICAL),
         (NodeState.STOPPED, False, Health.HEALTHY),
     ],
 )
@@ -230,15 +275,34 @@ def test_health_follows_from_state_and_streak(
     assert snapshot(ledger, state).health is health
 
 
-def test_a_success_ends_a_streak_of_failures() -> None:
+@pytest.mark.parametrize("end", ["fail", "time_out", "abandon"])
+def test_a_success_ends_a_streak_of_failures(end: str) -> None:
     ledger = Ledger()
-    for end in (ledger.fail, ledger.time_out, ledger.abandon):
+    for streak in (1, 2):
         ledger.release()
-        end(0.0, 0.0, 0.0)
+        getattr(ledger, end)(0.0, 0.0, 0.0)
         assert snapshot(ledger).health is Health.WARNING
+        assert ledger.streak == streak
+    ledger.release()
+    ledger.cancel()  # neither well nor badly
+    assert snapshot(ledger).health is Health.WARNING
     ledger.release()
     ledger.succeed(0.0, 0.0, 0.0)
     assert snapshot(ledger).health is Health.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("stale", "health"), [((False, True), Health.WARNING), ((False, False), Health.HEALTHY)]
+)
+def test_a_stale_input_is_a_warning(stale: tuple[bool, ...], health: Health) -> None:
+    inputs = tuple(
+        InputStatistics(topic=f"t{n}", max_age=1.0, is_stale=is_stale, stale=1, recovered=1)
+        for n, is_stale in enumerate(stale)
+    )
+    found = Ledger().snapshot(
+        name="n", state=NodeState.RUNNING, rate=None, critical=False, inputs=inputs
+    )
+    assert (found.health, found.inputs) == (health, inputs)
 
 
 def test_the_worst_health_is_the_maximum() -> None:

@@ -17,6 +17,7 @@ import horus_trio as horus
 from horus_trio import Link
 from horus_trio.messages import Fence, current_fence
 from horus_trio.testing import open_harness
+from horus_trio.topics.bell import current_bell
 
 
 def full(link: Link[int]) -> Link[int]:
@@ -316,6 +317,39 @@ async def test_a_task_behind_a_fence_that_closes_is_woken(at_the_end: str) -> No
         fence.close()
     assert len(refused) == 1
     assert link.statistics() == before
+
+
+async def test_a_task_that_sleeps_is_rung_for_once_whatever_a_thread_sends() -> None:
+    link = Link[int]("x")
+    got: list[int] = []
+
+    async def consumer() -> None:
+        got.append(await link.receive())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(consumer)
+        await wait_all_tasks_blocked()
+        Behind(lambda: [link.send_nowait(n) for n in range(20)]).end()  # type: ignore[func-returns-value]
+        assert len(current_bell()._queue) == 1
+    assert got == [0]
+    assert contents(link) == list(range(1, 20))
+
+
+@pytest.mark.parametrize("at_the_end", ["send", "receive"])
+def test_the_fence_of_a_node_knows_the_links_it_uses(at_the_end: str) -> None:
+    """Closing it waits for a send or a receive that is under way."""
+    link, fence = Link[int]("x"), Fence("camera")
+    link.send_nowait(0)
+    use = link.receive_nowait if at_the_end == "receive" else lambda: link.send_nowait(1)
+    Behind(use, fence).end()
+    assert list(fence._guards or ()) == [link._lock]
+    assert link._met == {fence}
+    assert link.last_receiver == ("camera" if at_the_end == "receive" else None)
+    assert link.last_sender == ("camera" if at_the_end == "send" else None)
+    if at_the_end == "receive":
+        link.send_nowait(2)
+        link.receive_nowait()
+        assert link.last_receiver == "camera"  # code of no node changes nothing
 
 
 # Closing

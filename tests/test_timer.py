@@ -12,6 +12,7 @@ import operator
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -32,8 +33,10 @@ from horus_trio.timer import (
     Timer,
     _ClockSource,
     _open_source,
+    _Rouser,
     _SleepSource,
     _TimerFd,
+    is_real_time,
 )
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
@@ -448,8 +451,9 @@ async def test_a_failing_timerfd_says_which_call_failed() -> None:
     source = _open_source(trio.lowlevel.current_clock())
     assert isinstance(source, _TimerFd)
     os.close(source.fd)
-    with pytest.raises(OSError, match="timerfd_settime"):
+    with pytest.raises(OSError, match="timerfd_settime") as caught:
         source.arm(math.inf)
+    assert caught.value.errno == errno.EBADF
     source.fd = -1
 
 
@@ -540,3 +544,155 @@ def test_a_closed_source_sets_no_alarm_on_a_virtual_clock() -> None:
     source.arm(0.0)
     assert not source._is_due
     assert source._ring not in clock._alarms
+
+
+def test_only_trios_own_clock_is_real_time() -> None:
+    async def here() -> bool:
+        return is_real_time()
+
+    virtual = trio.testing.MockClock()
+    assert trio.run(here)
+    assert not trio.run(here, clock=virtual)
+    assert not is_real_time(virtual)
+
+
+async def test_what_is_due_at_this_very_instant_rings_as_soon_as_the_loop_wakes(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    timer = Timer()
+    bells = Bells(timer)
+    rouser = _Rouser(timer)
+    rouser.after_io_wait(0.0)  # nothing is set
+    bells.alarm("now").set(mock_clock.current_time())
+    bells.alarm("later").set(mock_clock.current_time() + 1.0)
+    rouser.after_io_wait(0.0)
+    assert bells.rang == [("now", mock_clock.current_time())]
+
+    def fail(now: float) -> None:
+        raise ZeroDivisionError
+
+    timer.alarm(fail).set(mock_clock.current_time())
+    with pytest.raises(ZeroDivisionError):
+        rouser.after_io_wait(0.0)
+
+
+@on_linux
+async def test_only_a_timerfd_is_precise(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.closing(Timer()) as timer:
+        assert timer.is_precise
+    monkeypatch.setattr(timer_module, "_open_source", lambda clock: _SleepSource())
+    with contextlib.closing(Timer()) as timer:
+        assert not timer.is_precise
+
+
+def test_a_clock_that_knows_when_it_moves_wakes_the_timer_itself() -> None:
+    clock = VirtualClock()
+    rang: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        async with running_timer() as timer:
+            assert (timer.source, timer.is_precise) == ("clock", False)
+            bells = Bells(timer)
+            bells.rang = rang
+            bells.alarm("past").set(-1.0)
+            bells.alarm("late").set(2.0)
+            await trio.testing.wait_all_tasks_blocked()
+            assert rang == [("past", 0.0)]
+            bells.alarm("early").set(0.5)
+            await clock.advance(3.0)
+            assert timer.wake_ups == 3
+        assert not clock._alarms
+        source = _ClockSource(clock)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await source.wait()
+        source.arm(clock.current_time())
+        assert source._is_due  # nobody waits any more: the next one returns at once
+        await source.wait()
+        assert not source._is_due
+
+    trio.run(main, clock=clock)
+    assert rang == [("past", 0.0), ("early", 0.5), ("late", 2.0)]
+
+
+class Kernel:
+    """Stands in for the C library, and keeps what it is asked for."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.made: list[tuple[int, int]] = []
+        self.set: list[tuple[int, int, int, int]] = []
+
+    def timerfd_create(self, clock: int, flags: int) -> int:
+        self.made.append((clock, flags))
+        return self.fd
+
+    def timerfd_settime(self, fd: int, flags: int, spec: object, _: None) -> int:
+        found = spec._obj  # type: ignore[attr-defined]
+        assert (found.interval_seconds, found.interval_nanoseconds) == (0, 0)
+        self.set.append((fd, flags, found.seconds, found.nanoseconds))
+        return 0
+
+
+@on_linux
+async def test_a_timerfd_is_armed_for_the_instant_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(0)  # so it is in a process that was started without a standard input
+    closed: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("horus_trio.timer.ctypes.CDLL", lambda *args, **options: kernel)
+        patch.setattr("horus_trio.timer.os.close", closed.append)
+        source = _TimerFd(trio.lowlevel.current_clock())
+        offset = source._offset
+        source._offset = 100.0
+        for when in (101.25, 100.5, 100.0, -5.0, math.inf, 1e300):
+            source.arm(when)
+        source.close()
+        source.close()
+        source.arm(200.0)  # nobody waits any more
+    assert kernel.made == [(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)]
+    absolute = 1
+    assert kernel.set == [
+        (0, absolute, 1, 250_000_000),
+        (0, absolute, 0, 500_000_000),
+        (0, absolute, 0, 1),  # all zero would disarm
+        (0, absolute, 0, 1),
+        (0, absolute, 0, 0),
+        (0, absolute, 10**9, 0),
+    ]
+    assert closed == [0]
+    now = trio.current_time() - time.clock_gettime(time.CLOCK_MONOTONIC)
+    assert offset == pytest.approx(now, abs=60)
+
+
+async def test_a_ring_arms_the_source_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    armed: list[float] = []
+
+    class Recording(_SleepSource):
+        def arm(self, when: float) -> None:
+            armed.append(when)
+            super().arm(when)
+
+    monkeypatch.setattr(timer_module, "_open_source", lambda clock: Recording())
+    async with running_timer() as timer:
+
+        def ring(now: float) -> None:
+            if now < 3.0:
+                alarm.set(now + 1.0)
+
+        alarm = timer.alarm(ring)
+        alarm.set(1.0)
+        timer.alarm(ring).set(50.0)  # later than that which is armed
+        await trio.sleep(10)
+    assert armed == [1.0, 2.0, 3.0, 50.0]
+
+
+@on_linux
+async def test_a_timer_that_has_ended_rings_no_more() -> None:
+    async with running_timer() as timer:
+        bells = Bells(timer)
+        await trio.testing.wait_all_tasks_blocked()
+    bells.alarm("late").set(trio.current_time())
+    await trio.sleep(0.001)
+    assert bells.rang == []

@@ -26,6 +26,7 @@ from horus_trio import Hub, Overflow, Pub, Sub, Subscription, Topics
 from horus_trio.messages import Fence, current_fence
 from horus_trio.topics import subscription as subscription_module
 from horus_trio.topics.bell import current_bell
+from horus_trio.topics.instants import Instants
 
 
 def everything(subscription: Subscription[Any]) -> list[Any]:
@@ -437,6 +438,24 @@ def test_sending_to_a_reader_whose_run_is_over_does_no_harm() -> None:
     for n in range(4):
         hub.send(n)
     assert everything(subscription) == [2, 3]
+    assert subscription._bell is not None
+    assert not subscription._bell._queue
+
+
+async def test_many_who_are_rung_for_cost_one_wake_up() -> None:
+    hub = Hub[int]("x")
+    arrivals: list[int] = []
+    readers = [hub.subscribe() for _ in range(5)]
+    for reader in readers:
+        reader.notify(arrivals.append)
+    before = trio.lowlevel.current_statistics().run_sync_soon_queue_size
+    in_thread(lambda: hub.send(1))
+    assert trio.lowlevel.current_statistics().run_sync_soon_queue_size == before + 1
+    await wait_all_tasks_blocked()
+    assert arrivals == [1] * 5
+    for reader in readers:
+        reader.notify(None)
+    assert not hub._listening
 
 
 # Closing
@@ -582,6 +601,33 @@ async def test_a_send_waits_for_room_in_every_block_subscription() -> None:
         assert counts(lossy) == (1, 0, 0, 1)  # one instant for all, or none
         two.receive_nowait()
     assert (one.depth, two.depth, lossy.depth) == (1, 1, 2)
+
+
+async def test_a_send_that_waits_tells_how_many_took_the_message_and_who_sent_it() -> None:
+    hub = Hub[int]("x")
+    blocking = hub.subscribe(1, Overflow.BLOCK)
+    hub.subscribe(1, Overflow.DROP_NEWEST)
+    hub.subscribe(1, Overflow.DROP_OLDEST)
+    hub.send(0)
+    taken: list[int] = []
+    fence = Fence("camera")
+
+    async def sender() -> None:
+        current_fence.set(fence)
+        taken.append(await hub.send_async(1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender)
+        await wait_all_tasks_blocked()
+        assert hub.last_sender is None
+        assert blocking.receive_nowait() == 0
+    assert taken == [2]
+    assert hub.last_sender == "camera"
+    assert list(fence._guards or ()) == [hub._lock]
+    assert not fence._wakers
+    blocking.set_lenient(True)  # it drops now, and holds nobody up
+    assert await hub.send_async(2) == 1
+    assert blocking.drain() == [1]
 
 
 async def test_a_cancelled_send_has_published_nothing_and_lets_the_next_one_by() -> None:
@@ -879,6 +925,19 @@ def test_the_instant_of_a_message_is_on_the_clock_of_the_run() -> None:
         assert before <= hub.latest[1] <= after
 
     trio.run(main)
+
+
+def test_under_the_real_clock_a_message_is_stamped_by_the_bare_counter() -> None:
+    """The addition that makes an instant of it is left to those who look."""
+
+    async def instants() -> Instants:
+        return Instants(trio.lowlevel.current_clock().current_time)
+
+    assert trio.run(instants).stamp is time.perf_counter
+    virtual = trio.testing.MockClock()
+    found = trio.run(instants, clock=virtual)
+    assert found.stamp() == found.instant(found.stamp()) == virtual.current_time()
+    assert math.isnan(Instants(None).stamp())
 
 
 def test_a_fence_remembers_no_topic_that_is_gone_and_a_topic_no_closed_fence() -> None:

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 import horus_trio as horus
-from horus_trio.policies import CircuitBreaker, FailureState, Restart
+from horus_trio.policies import (
+    BREATHER,
+    CATCH_UP_BOUND,
+    CircuitBreaker,
+    FailureState,
+    Restart,
+)
+from horus_trio.timer import HIGHEST_RATE
 
 ROOMS = ("policies", "health", "timer", "topics", "executor", "scheduler")
 
@@ -74,6 +81,16 @@ def test_the_defaults_of_declarations() -> None:
     plain = horus.Sub("t", type=None, capacity=64, overflow=horus.Overflow.DROP_OLDEST)
     assert horus.Sub("t") == dataclasses.replace(plain, max_age=None, on_stale=None)
     assert horus.Pub("t") == horus.Pub("t", type=None, latch=False)
+
+
+def test_the_bounds_of_policies_and_rates() -> None:
+    assert BREATHER == 60.0
+    assert CATCH_UP_BOUND == 10
+    assert HIGHEST_RATE == 1e6
+
+
+def test_health_is_a_number() -> None:
+    assert [*map(int, horus.Health)] == [0, 1, 2]
 
 
 def test_the_schedulers_have_the_same_defaults() -> None:

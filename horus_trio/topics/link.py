@@ -232,8 +232,7 @@ class Link(Generic[T]):
             return len(self._buffer) >= self._capacity and not self._closed
 
     def _leave_producer(self) -> None:
-        with self._lock:
-            self._producer = None
+        self._producer = None
 
     def _as_consumer(self, waiter: Waiter) -> bool:
         with self._lock:
@@ -243,8 +242,7 @@ class Link(Generic[T]):
             return not self._buffer and not self._closed
 
     def _leave_consumer(self) -> None:
-        with self._lock:
-            self._consumer = None
+        self._consumer = None
 
     def _closed_error(self) -> trio.ClosedResourceError:
         return trio.ClosedResourceError(f"link {self._name!r} was closed")

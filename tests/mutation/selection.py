@@ -28,8 +28,8 @@ CACHE = PROJECT / ".cache" / "mutation"
 FAR = ("bench", "docs", "guard", "mutation", "packaging", "pictures", "readme")
 """Tests of this project's papers and tools, not of the engine."""
 
-BESIDE = ("helpers/test_helper.py",)
-"""Tests that lie elsewhere and are of the engine: the executor keeps a node's helpers open."""
+BESIDE = ("helpers/test_helper.py", "helpers/test_waiting.py")
+"""Tests that lie elsewhere and are of the engine: of open helpers, and of how they wait."""
 
 LOOKING = ("tests/test_options_table.py", "tests/test_values.py")
 """Tests that run nothing, and look at what is there."""
