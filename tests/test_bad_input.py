@@ -268,6 +268,12 @@ def test_a_duration_is_finite_and_not_negative(duration: Any) -> None:
     assert run_here(scheduler, 0).ok  # it is as good as before
 
 
+def test_settings_at_their_bounds_are_fine() -> None:
+    assert horus.Scheduler(1e6, max_abandoned=0).settings.max_abandoned == 0
+    tiny = horus.Scheduler(1e-9, stop_timeout=1e-9, stall_after=1e-9, switch_interval=1e-9)
+    assert tiny.settings.tick_rate == 1e-9
+
+
 @pytest.mark.parametrize("duration", [0, 0.0, -0.0])
 def test_no_duration_initialises_and_shuts_down(duration: float) -> None:
     calls: list[str] = []

@@ -82,6 +82,7 @@ def test_who_has_frozen_objects_keeps_them_frozen() -> None:
 def test_who_has_switched_the_collector_off_keeps_it_off() -> None:
     gc.disable()
     with Collector() as collector:
+        collector.freeze()
         with collector.building():
             pass
         assert not gc.isenabled()
@@ -137,6 +138,43 @@ def test_an_overlapping_run_leaves_the_switch_interval_of_the_other() -> None:
     assert sys.getswitchinterval() == pytest.approx(0.003)
     second.__exit__(None, None, None)
     sys.setswitchinterval(earlier)
+
+
+def test_where_nothing_is_wanted_nothing_is_frozen() -> None:
+    with Collector(wanted=False) as collector:
+        collector.freeze()
+        with collector.building():
+            assert gc.isenabled()
+        assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="its collector counts otherwise")
+@pytest.mark.parametrize(
+    ("limit", "young", "full"), [(9, 4, 0), (4, 4, 0), (3, 4, 1), (2, 3, 1)], ids=str
+)
+def test_the_young_collections_before_a_freeze_are_made_up_for(
+    limit: int, young: int, full: int
+) -> None:
+    generations: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            generations.append(info["generation"])
+
+    earlier = gc.get_threshold()
+    gc.set_threshold(100_000, 100_000, limit)  # what is not asked for does not happen
+    gc.callbacks.append(note)
+    try:
+        with Collector() as collector:
+            for collections in (1, 2):
+                for _ in range(collections):
+                    gc.collect(1)
+                collector.freeze()
+            generations.clear()
+        assert (generations.count(1), generations.count(2)) == (young, full)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*earlier)
 
 
 def test_run_after_run_comes_to_a_full_collection() -> None:

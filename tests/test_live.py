@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +17,11 @@ import trio.testing
 
 import horus_trio as horus
 from horus_trio import AsyncResult, NodeState, TickStatus
+from horus_trio.executor import NodeRunner
 from horus_trio.scheduler.metronome import late_phase
 from horus_trio.scheduler.observer import Observer
+from horus_trio.scheduler.run import Run
+from horus_trio.timer import Timer
 
 settle = trio.testing.wait_all_tasks_blocked
 Ask = Callable[..., Any]
@@ -50,6 +56,12 @@ async def running(scheduler: horus.Scheduler) -> AsyncIterator[trio.Nursery]:
                 scheduler.stop()
 
 
+def node_of(scheduler: horus.Scheduler, name: str) -> NodeRunner:
+    runner = scheduler._members[name].runner
+    assert runner is not None
+    return runner
+
+
 @pytest.mark.parametrize("rate", [0.5, 1.0, 100.0])
 def test_late_nodes_are_spread_over_the_period(rate: float) -> None:
     phases = [late_phase(index, rate) * rate for index in range(1, 101)]
@@ -58,6 +70,7 @@ def test_late_nodes_are_spread_over_the_period(rate: float) -> None:
     gaps = [after - before for before, after in itertools.pairwise(ordered)]
     assert max(gaps) < 2.5 / 100  # 1 / 100 would be an even spread
     assert min(gaps) > 0.3 / 100
+    assert phases[0] == pytest.approx((5**0.5 - 1) / 2)
 
 
 # From the loop, on virtual time: everything exact
@@ -315,10 +328,86 @@ async def test_a_node_resumed_while_it_ends_is_released_no_more(
         await trio.sleep(0.5)
         member = scheduler._members["a"]
         scheduler.resume("a")
+        scheduler.set_rate("a", 20)
         await trio.sleep(1)
         assert member.snapshot().state is NodeState.STOPPING
     assert (member.snapshot().ticks_released, member.snapshot().missed) == (3, 0)
     assert [result.seq for result in results if result.node == "a"] == [1, 2, 3]
+
+
+async def test_a_node_that_takes_its_time_to_leave_misses_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Slow(Beats):
+        async def shutdown(self) -> None:
+            await trio.sleep(2)
+
+    scheduler = horus.Scheduler(tick_rate=10).add(Slow("removed")).add(Slow("stopped"))
+    async with running(scheduler):
+        await trio.sleep(0.25)
+        removed = scheduler._members["removed"]
+        scheduler.remove("removed")
+        await trio.sleep(1)
+    stopped = scheduler.statistics().nodes["stopped"]
+    assert (removed.snapshot().ticks_released, removed.snapshot().missed) == (3, 0)
+    assert (stopped.ticks_released, stopped.missed) == (13, 0)
+
+
+async def test_a_node_that_has_failed_for_good_misses_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Fails(Beats):
+        async def tick_async(self) -> None:
+            raise ValueError("no")
+
+    scheduler = horus.Scheduler(tick_rate=10).add(Beats("well"))
+    scheduler.add(Fails("ill", failure_policy=horus.Restart(0)))
+    async with running(scheduler):
+        await trio.sleep(1)
+        scheduler.set_rate("ill", 20)
+        await trio.sleep(1)
+    ill = scheduler.statistics().nodes["ill"]
+    assert (ill.state, ill.ticks_released, ill.missed) == (NodeState.FAILED, 1, 0)
+
+
+async def test_in_the_next_run_nothing_is_left_of_the_releases_of_the_last(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    class Slow(Beats):
+        async def init(self) -> None:
+            await trio.sleep(2)
+
+    node = Beats("a", rate=1)
+    scheduler = horus.Scheduler().add(node).add(Slow("slow"))
+    await scheduler.run(0.5)
+    scheduler.resume("a")
+    assert scheduler._members["a"].beat is None
+    nursery.start_soon(scheduler.run)
+    await trio.sleep(0.5)
+    scheduler.pause("a")
+    scheduler.resume("a")  # before it ticks
+    await trio.sleep(3)
+    scheduler.stop()
+    assert node.ticks == [2.0, 4.5, 5.5]
+
+
+async def test_a_node_that_is_added_while_the_run_ends_waits_for_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Slow(Beats):
+        async def shutdown(self) -> None:
+            await trio.sleep(2)
+
+    late = Beats("late", rate=1)
+    scheduler = horus.Scheduler(tick_rate=10).add(Slow("a"))
+    async with running(scheduler):
+        scheduler.stop()
+        await trio.sleep(1)
+        scheduler.add(late)
+    assert late.calls == []
+    assert scheduler.statistics().nodes["late"].state is NodeState.NEW
+    await scheduler.run(1)
+    assert late.calls == ["init", "shutdown"]
 
 
 async def test_the_counters_of_a_run_that_has_reported_stand_still(
@@ -435,7 +524,9 @@ async def test_a_rate_set_in_a_pause_counts_after_it(
         assert node.ticks == [0.0]
         scheduler.resume("a")
         await trio.sleep(0.6)
+        assert node_of(scheduler, "a").seat.period == 0.25
     assert node.ticks == [0.0, 1.5, 1.75, 2.0]
+    assert scheduler.statistics().nodes["a"].missed == 0
 
 
 async def test_a_rate_can_be_given_to_a_node_that_has_none(
@@ -516,6 +607,7 @@ async def test_statistics_tell_the_time_of_the_run(
     before = scheduler.statistics()
     assert (before.name, before.running, before.elapsed, before.timer) == ("robot", False, 0, "")
     assert before.pool is None
+    assert (before.wake_ups, before.stall_count) == (0, 0)
     assert before.nodes["a"].state is NodeState.NEW
     await trio.sleep(7)
     async with running(scheduler):
@@ -545,6 +637,16 @@ async def test_the_health_of_a_robot_is_that_of_its_worst_node(
         statistics = scheduler.statistics()
         assert statistics.health is horus.Health.WARNING
         assert statistics.nodes["well"].health is horus.Health.HEALTHY
+
+
+@pytest.mark.parametrize("phase", [0.25, 0.5, 2.25])
+async def test_a_phase_is_never_too_long(
+    autojump_clock: trio.testing.MockClock, phase: float
+) -> None:
+    """The first release is at the beginning of the grid, though a period be shorter than that."""
+    node = Beats("a", rate=2, phase=phase)
+    await horus.Scheduler().add(node).run(phase + 1)
+    assert node.ticks == [phase, phase + 0.5]
 
 
 # From foreign threads: the same, on real time
@@ -717,7 +819,7 @@ async def test_a_callback_given_late_hears_what_follows(
 async def test_a_callback_that_raises_ten_times_in_a_row_is_dropped(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    calls = {"bad": 0, "good": 0, "wavering": 0}
+    calls = {"bad": 0, "good": 0, "wavering": 0, "relapsing": 0}
 
     def bad(result: AsyncResult) -> None:
         calls["bad"] += 1
@@ -731,12 +833,17 @@ async def test_a_callback_that_raises_ten_times_in_a_row_is_dropped(
         if calls["wavering"] % 10:  # nine errors, one success
             raise RuntimeError("now and then")
 
+    def relapsing(result: AsyncResult) -> None:
+        calls["relapsing"] += 1
+        if calls["relapsing"] != 10:  # nine errors, one success, ten errors
+            raise RuntimeError("again")
+
     scheduler = horus.Scheduler(tick_rate=10).add(Beats("a"))
-    for callback in (bad, good, wavering):
+    for callback in (bad, good, wavering, relapsing):
         scheduler.on_result(callback)
     report = await scheduler.run(3)
-    assert calls == {"bad": 10, "good": 30, "wavering": 30}
-    assert report.statistics.callback_errors == 10 + 27
+    assert calls == {"bad": 10, "good": 30, "wavering": 30, "relapsing": 20}
+    assert report.statistics.callback_errors == 10 + 27 + 19
     assert report.statistics.nodes["a"].ok == 30
     assert "failed 10 times in a row and is dropped" in caplog.text
     await scheduler.run(1)
@@ -811,4 +918,156 @@ def test_before_a_run_the_options_of_a_node_may_be_changed_but_not_its_name() ->
     assert scheduler._members["a"].options.critical
     with pytest.raises(horus.ConfigurationError, match="a node that was added keeps its name"):
         scheduler._change_options("a", {"name": "b"})
+    with pytest.raises(horus.ConfigurationError, match="process"):
+        scheduler._change_options("a", {"thread": "process"})
     assert list(scheduler._members) == ["a"]
+    assert scheduler._members["a"].options.thread == "pool"
+
+
+def test_before_a_run_the_settings_may_be_changed() -> None:
+    scheduler = horus.Scheduler(tick_rate=7).add(Beats("a")).add(Beats("b", rate=3))
+    scheduler.set_rate("a", 5)
+    scheduler._change_settings({"name": "robot", "stop_timeout": 2.0})
+    assert (scheduler.name, scheduler.settings.stop_timeout) == ("robot", 2.0)
+    assert [m.rate for m in scheduler._members.values()] == [5.0, 3.0]
+    scheduler._change_settings({"tick_rate": 20.0})
+    assert [m.rate for m in scheduler._members.values()] == [20.0, 3.0]
+    with pytest.raises(horus.ConfigurationError, match=r"no option 'tick_rat'.*'tick_rate'"):
+        scheduler._change_settings({"tick_rat": 1.0})
+    with pytest.raises(horus.ConfigurationError, match="tick_rate=0"):
+        scheduler._change_settings({"tick_rate": 0})
+    assert scheduler.settings.tick_rate == 20.0
+
+
+async def test_during_a_run_neither_settings_nor_options_are_changed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler().add(Beats("a"))
+    async with running(scheduler):
+        with pytest.raises(horus.AlreadyRunning, match="its settings are fixed"):
+            scheduler._change_settings({"tick_rate": 1.0})
+        with pytest.raises(horus.AlreadyRunning, match="the options of nodes are fixed"):
+            scheduler._change_options("a", {"rate": 1.0})
+
+
+# In the first and the last moments of a run
+
+
+async def test_in_real_time_the_grid_begins_when_the_beats_are_made(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Timer, "is_precise", property(lambda timer: True))
+    monkeypatch.setitem(Run._begin.__globals__, "BEAT_TAKES", 0.25)
+    first, second = Beats("first", rate=1), Beats("second", rate=1)
+    scheduler = horus.Scheduler().add(first).add(second)
+    report = await scheduler.run(2)
+    assert first.ticks == second.ticks == [0.5, 1.5]
+    assert report.duration == 2.0
+
+
+async def test_before_a_run_has_made_its_executor_everything_works() -> None:
+    """As from a thread that sees the run begin."""
+    scheduler = horus.Scheduler().add(Beats("a"))
+    scheduler._run_state = Run(scheduler)
+    try:
+        assert scheduler.add(Beats("b")) is scheduler
+        scheduler.pause("a")
+        scheduler.resume("a")
+        scheduler.set_rate("a", 3)
+        scheduler.remove("b")
+        scheduler.on_result(print)
+        scheduler.reset_emergency()
+        assert scheduler.emergency is None
+        statistics = scheduler.statistics()
+        assert (statistics.running, list(statistics.nodes)) == (True, ["a"])
+        assert (statistics.nodes["a"].rate, statistics.pool) == (3.0, None)
+        with pytest.raises(horus.NotRunning, match="'a' is not started"):
+            await scheduler.started("a")
+        await scheduler.stopped("a")
+    finally:
+        scheduler._run_state = None
+
+
+def test_what_is_asked_of_a_run_that_is_over_is_refused() -> None:
+    """As in a thread that has seen it before, and comes too late."""
+    scheduler = horus.Scheduler().add(Beats("a"))
+
+    async def make_run() -> Run:
+        return Run(scheduler)
+
+    scheduler._run_state = run = trio.run(make_run)
+    executor: Any = SimpleNamespace(is_on_loop=lambda: False)
+    run.executor = executor
+    with pytest.raises(horus.NotRunning, match="the run of scheduler 'horus' is over"):
+        scheduler.pause("a")
+    assert not scheduler._members["a"].paused
+    scheduler._run_state = None
+    scheduler._observe(Observer(print))  # it has ended meanwhile
+
+
+async def test_a_late_node_that_cannot_be_started_is_free(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run, member: object) -> None:
+        raise KeyboardInterrupt
+
+    node = Beats("late")
+    scheduler = horus.Scheduler().add(Beats("a"))
+    async with running(scheduler):
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "add_late", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                scheduler.add(node)
+        assert list(scheduler.statistics().nodes) == ["a"]
+        scheduler.add(node)
+        assert list(scheduler.statistics().nodes) == ["a", "late"]
+
+
+async def test_a_node_may_remove_its_namesake_that_does_not_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    other = horus.Scheduler().add(Beats("a"))
+
+    class Removes(horus.AsyncNode):
+        async def tick_async(self) -> None:
+            other.remove("a")
+            self.request_stop()
+
+    report = await horus.Scheduler().add(Removes("a")).run(10)
+    assert report.ok
+    assert other.statistics().nodes == {}
+
+
+async def test_the_emergency_is_the_latest_of_the_run_and_then_of_the_last_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    scheduler = horus.Scheduler().add(Beats("a", critical=True))
+
+    def latest() -> tuple[str, bool] | None:
+        return (e.reason, e.active) if (e := scheduler.emergency) else None
+
+    assert latest() is None
+    async with running(scheduler):
+        assert latest() is None
+        for reason in ("one", "two", "three"):
+            scheduler.emergency_stop(reason)
+            assert latest() == (reason, True)
+            scheduler.reset_emergency()
+            assert latest() == (reason, False)
+    assert latest() == ("three", False)
+    idle = scheduler.emergency_stop()
+    assert (idle.reason, idle.active, idle.nodes) == ("emergency_stop() was called", False, ())
+    assert math.isnan(idle.at)
+
+
+def test_a_dump_is_written_at_once_wherever_it_goes() -> None:
+    class Paper(io.StringIO):
+        flushed = False
+
+        def flush(self) -> None:
+            self.flushed = True
+
+    paper = Paper()
+    text = horus.Scheduler(name="robot").dump(paper)
+    assert text.startswith("robot does not run")
+    assert (paper.getvalue(), paper.flushed) == (text, True)

@@ -16,7 +16,13 @@ import horus_trio as horus
 from horus_trio import Health, NodeState
 from horus_trio.health import Ledger
 from horus_trio.node import resolve_options
-from horus_trio.scheduler.report import NodeFailure, RunReport, SchedulerStatistics, advice
+from horus_trio.scheduler.report import (
+    LONG_WAIT,
+    NodeFailure,
+    RunReport,
+    SchedulerStatistics,
+    advice,
+)
 from horus_trio.scheduler.wiring import check_wiring
 
 
@@ -88,6 +94,13 @@ def test_a_report_begins_with_the_end() -> None:
     )
     assert lines[2].split() == ["arm", "running", "0", "0.0", "Hz", "0", "0", "0.0/0.0", "ms", "0"]
     assert len(lines) == 3
+
+
+def test_the_table_has_the_figures_of_a_node() -> None:
+    late = horus.Distribution(count=5, p50=0.0012, p95=0.2, p99=0.0345, max=0.5)
+    arm = node_statistics("arm", ok=5, missed=7, restarts=8, lateness=late, abandoned=2, errors=1)
+    line = str(report_of(statistics=statistics_of(arm))).splitlines()[2]
+    assert line.split() == ["arm", "running", "5", "0.0", "Hz", "3", "7", "1.2/34.5", "ms", "8"]
 
 
 def test_columns_stand_under_each_other() -> None:
@@ -245,6 +258,21 @@ def test_a_saturated_pool_names_who_waits_who_takes_and_the_remedy() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("waits", "state", "told"),
+    [
+        (0.049, NodeState.RUNNING, False),
+        (LONG_WAIT, NodeState.RUNNING, True),
+        (0.0, NodeState.WAITING_FOR_THREAD, True),  # it waits since then, and has had none yet
+    ],
+    ids=str,
+)
+def test_who_waits_long_or_still_waits_is_told(waits: float, state: NodeState, told: bool) -> None:
+    waited = horus.Distribution(count=1, p50=waits, p95=waits, max=waits)
+    node = node_statistics("a", waiting_for_thread=waited, state=state)
+    assert bool(advice(statistics_of(node, pool=pool_statistics()))) is told
+
+
 def test_an_exhausted_pool_names_whose_threads_are_out() -> None:
     out = tuple(
         horus.AbandonedThread(node=name, call="tick", age=1.0, stack="")
@@ -346,6 +374,12 @@ def test_where_everybody_declares_a_topic_without_a_publisher_is_told() -> None:
     ]
 
 
+def test_a_node_that_declares_only_what_it_ticks_on_is_no_publisher() -> None:
+    assert wiring(camera={"pubs": "image"}, control={"on": "joystick"}) == [
+        "node 'control' reads topic 'joystick', which no node declares to publish"
+    ]
+
+
 def test_where_somebody_declares_nothing_he_may_publish_it() -> None:
     assert wiring(camera={"pubs": "image"}, silent={}, control={"subs": "joystick"}) == []
 
@@ -374,6 +408,10 @@ def test_declared_types_are_compared() -> None:
     (text,) = wiring(a={"pubs": horus.Pub("t", type=int)}, b=reads)
     assert text.startswith("node 'b' reads topic 't' as ")
     assert text.endswith("Image, but node 'a' publishes int")
+    assert wiring(a={"pubs": horus.Pub("t", type=int)}, b={**reads, "on": "t"}) == [text]
+    misread = {**reads, "subs": [horus.Sub("u", type=int), horus.Sub("t", type=Image)]}
+    two = {"pubs": [horus.Pub("u", type=int), horus.Pub("t", type=int)]}
+    assert wiring(a=two, b=misread) == [text]
 
 
 async def test_wiring_is_told_at_the_start_and_in_the_report(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ import trio.testing
 
 import horus_trio as horus
 from horus_trio import NodeState
+from horus_trio.scheduler.run import Run
+from horus_trio.scheduler.watchdog import Lookout
 from horus_trio.testing import open_harness
 
 
@@ -40,6 +44,13 @@ class Beats(horus.AsyncNode):
 class Fails(Beats):
     async def tick_async(self) -> int:
         raise ValueError("no")
+
+
+class SlowToStart(Beats):
+    """What happens before it is initialised, happens before the robot has started."""
+
+    async def init(self) -> None:
+        await trio.sleep(0.1)
 
 
 def stop_at(ticks: int, **options: Any) -> Beats:
@@ -266,6 +277,8 @@ async def test_a_robot_of_failed_nodes_ends(autojump_clock: trio.testing.MockClo
     with pytest.raises(horus.RunFailed, match="every node has failed") as caught:
         await scheduler.run()
     assert [type(error) for error in caught.value.exceptions] == [ValueError, ValueError]
+    assert caught.value.report is not None
+    assert [failure.fatal for failure in caught.value.report.failed] == [True, True]
 
 
 def test_a_scheduler_shows_its_state() -> None:
@@ -337,6 +350,17 @@ def test_one_line_frees_the_nodes_of_a_failed_run() -> None:
             horus.run(node)
 
 
+def test_one_line_frees_the_nodes_though_the_next_cannot_be_made() -> None:
+    node = Beats()
+
+    def interrupted() -> horus.Node:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        horus.run(node, interrupted)
+    horus.Scheduler().add(node)
+
+
 # In the background
 
 
@@ -345,6 +369,8 @@ def test_background_runs_beside_this_thread() -> None:
     with horus.background(node, tick_rate=500, name="robot") as scheduler:
         assert node.calls == ["init"]
         assert scheduler.name == "robot"
+        (thread,) = [t for t in threading.enumerate() if t.name == "horus_trio robot"]
+        assert thread.daemon  # a robot that hangs does not keep the program from ending
         assert scheduler.statistics().running
         reader = scheduler.topic("t").subscribe()
         scheduler.add(horus.Node("b", tick=lambda n: n.send("t", threading.get_ident())))
@@ -389,14 +415,15 @@ def test_background_raises_what_the_run_raises() -> None:
 def test_background_raises_what_the_start_raises() -> None:
     class Broken(Beats):
         async def init(self) -> None:
-            await trio.sleep(0.02)
             raise OSError("no camera")
 
+    entered = False
     with (
         pytest.raises(horus.RunFailed) as caught,
-        horus.background(Broken(failure_policy=horus.Fatal())),
+        horus.background([Broken(failure_policy=horus.Fatal()), SlowToStart("b", order=1)]),
     ):
-        pass  # perhaps: the failure may come a moment after the start
+        entered = True
+    assert not entered
     assert [type(error) for error in caught.value.exceptions] == [OSError]
 
 
@@ -405,8 +432,10 @@ def test_background_ends_well_though_the_robot_ended_before() -> None:
         async def init(self) -> None:
             self.request_stop("in init")
 
-    with horus.background(Stops()) as scheduler:
-        pass
+    entered = False
+    with horus.background([Stops(), SlowToStart("b", order=1)]) as scheduler:
+        entered = True
+    assert entered
     assert scheduler.report is not None
     assert scheduler.report.reason == "in init"
 
@@ -535,3 +564,62 @@ async def test_the_watchdog_hears_of_a_forced_stop(monkeypatch: pytest.MonkeyPat
         scheduler.stop("enough")
         run.force("SIGTERM")
     assert heard == ["forced"]
+
+
+async def test_at_a_second_signal_the_robot_is_made_safe_and_the_watchdog_hears_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Arm(Beats):
+        async def enter_safe_state(self) -> None:
+            self.calls.append("safe")
+
+    arm, heard = Arm(critical=True), []
+    scheduler = horus.Scheduler(signals=False).add(arm)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(scheduler.run)
+        run = scheduler._run_state
+        assert run is not None
+        assert run._lookout is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(run._lookout, "stop_forced", lambda: heard.append("forced"))
+            run._second_signal("a second signal, SIGINT")
+        assert heard == ["forced"]
+        scheduler.stop()
+    assert arm.calls == ["init", "safe", "shutdown"]
+    assert scheduler.report is not None
+    (emergency,) = scheduler.report.emergencies
+    assert emergency.reason == "a second signal, SIGINT"
+
+
+async def test_signals_before_anything_has_started_find_nobody() -> None:
+    scheduler = horus.Scheduler().add(Beats())
+    run = Run(scheduler)
+    run._second_signal("a second signal, SIGINT")
+    run.force("SIGINT")
+    run.add_late(scheduler._members["a"])
+    assert not run.emergency_stop("a button").active
+    assert run.emergencies() == ()
+    assert run.stalls() == (0, ())
+    assert run.elapsed() == 0.0
+    run._epoch = run.now() + 1  # the grid begins when the beats are made
+    assert run.elapsed() == 0.0
+
+
+async def test_the_watchdog_hears_of_a_stop_that_came_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is asked for in the first moments of the run."""
+    heard: list[str] = []
+    monkeypatch.setattr(Lookout, "stop_asked", lambda lookout: heard.append("stop"))
+    scheduler = horus.Scheduler(signals=False).add(Beats())
+
+    @contextlib.contextmanager
+    def stopped_at_once(executor: object) -> Iterator[None]:
+        scheduler.stop("at once")
+        assert heard == []
+        yield
+
+    scheduler._profile = stopped_at_once
+    report = await scheduler.run()
+    assert report.reason == "at once"
+    assert heard == ["stop"]

@@ -208,6 +208,67 @@ async def test_two_signals_that_handlers_have_seen_too_force_it_once() -> None:
     assert "force SIGTERM" not in told.calls
 
 
+async def test_a_second_signal_that_comes_before_the_loop_interrupts_what_blocks_it() -> None:
+    told = Told()
+    with told.watch:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt, match=r"second signal \(SIGINT\) while"):
+            signal.raise_signal(signal.SIGINT)
+        await trio.testing.wait_all_tasks_blocked()
+    assert told.calls == ["stop SIGTERM", "a second signal, SIGINT"]
+
+
+async def test_what_must_not_be_interrupted_is_forced_by_a_second_signal() -> None:
+    told = Told()
+
+    @trio.lowlevel.enable_ki_protection
+    def protected() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+
+    with told.watch:
+        protected()
+        await trio.testing.wait_all_tasks_blocked()
+    assert told.calls == ["stop SIGTERM", "a second signal, SIGINT", "force SIGINT"]
+
+
+@pytest.mark.parametrize("handled", [1, 2])
+async def test_signals_that_a_handler_has_seen_as_one_are_two_all_the_same(handled: int) -> None:
+    """They came while the main thread was in C code, and Python calls its handler once."""
+    told = Told()
+    with told.watch:
+        for _ in range(handled):
+            signal.raise_signal(signal.SIGTERM)
+            await trio.testing.wait_all_tasks_blocked()
+        told.calls.clear()
+        for _ in range(2):
+            told.watch.hear(signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked()
+    forced = ["force SIGTERM"] if handled == 1 else []
+    assert told.calls == ["stop SIGTERM", "a second signal, SIGTERM", *forced]
+
+
+async def test_a_handler_that_python_cannot_put_back_leaves_the_default() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    told = Told()
+    try:
+        with told.watch:
+            told.watch._earlier[signal.SIGTERM] = None  # as for one that C code has installed
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_of_two_watches_the_inner_one_is_not_the_outermost() -> None:
+    outer, inner, idle = Told(), Told(), Told()
+    with outer.watch:
+        assert outer.watch.is_outermost
+        with inner.watch:
+            assert not inner.watch.is_outermost
+        assert outer.watch.is_outermost
+    assert not idle.watch.is_outermost
+
+
 async def test_only_what_is_its_own_is_heard() -> None:
     told = Told()
     told.watch.hear(signal.SIGTERM)
@@ -260,7 +321,11 @@ async def test_a_host_is_told_too_where_it_wants_to_be() -> None:
             with told.watch:
                 signal.raise_signal(signal.SIGTERM)
                 await trio.testing.wait_all_tasks_blocked()
-            assert (told.calls, heard) == (["stop SIGTERM"], expected)
+                assert (told.calls, heard) == (["stop SIGTERM"], expected)
+                signal.raise_signal(signal.SIGTERM)
+                await trio.testing.wait_all_tasks_blocked()
+            assert told.calls[1:] == ["a second signal, SIGTERM", "force SIGTERM"]
+            assert heard == 2 * expected
     finally:
         passes_on.set(False)
         signal.signal(signal.SIGTERM, before)

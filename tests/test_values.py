@@ -18,6 +18,9 @@ from horus_trio.policies import (
     FailureState,
     Restart,
 )
+from horus_trio.scheduler.interpreter import SWITCH_INTERVAL
+from horus_trio.scheduler.observer import PATIENCE
+from horus_trio.scheduler.run import SAY_WITHIN
 from horus_trio.timer import HIGHEST_RATE
 
 ROOMS = ("policies", "health", "timer", "topics", "executor", "scheduler")
@@ -93,8 +96,26 @@ def test_health_is_a_number() -> None:
     assert [*map(int, horus.Health)] == [0, 1, 2]
 
 
+def test_what_is_said_of_a_run_in_seconds_and_numbers() -> None:
+    assert SAY_WITHIN == 0.3  # `Scheduler.emergency_stop`
+    assert SWITCH_INTERVAL == 0.00025  # `Scheduler`, in its arguments
+    assert PATIENCE == 10  # `Scheduler.on_result`
+
+
 def test_the_schedulers_have_the_same_defaults() -> None:
     options = inspect.signature(horus.Scheduler).parameters
-    assert options["tick_rate"].default == 100.0
+    assert {name: option.default for name, option in options.items()} == {
+        "tick_rate": 100.0,
+        "name": "horus",
+        "limiter": None,
+        "stop_timeout": 10.0,
+        "signals": True,
+        "deterministic": False,
+        "max_abandoned": 16,
+        "stall_after": 0.5,
+        "switch_interval": None,
+    }
+    results = inspect.signature(horus.Scheduler.open_results).parameters
+    assert results["capacity"].default == 1024
     mine = inspect.signature(horus.AsyncScheduler).parameters
     assert mine["tick_rate"].default == options["tick_rate"].default

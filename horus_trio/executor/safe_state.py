@@ -137,8 +137,8 @@ class SafeState:
 
     @property
     def is_out(self) -> bool:
-        """Whether the hook was called and has not ended."""
-        return self.called == self.called and self.ended != self.ended
+        """Whether the hook was called, or is just being called, and has not ended."""
+        return self._once.locked() and self.ended != self.ended
 
     @property
     def started(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -164,11 +164,14 @@ class SafetyChain:
         if self._latch.acquire(blocking=False):
             episode = _Episode(reason, now, tuple(self._members.values()))
             self._episodes.append(episode)
-            live = [runner for runner in episode.members if runner.safe_state.live]
-            for runner in live:  # the others are admitted when they are initialised
-                runner.hold()
-            for runner in live:
-                runner.safe_state.enter()
+            try:
+                live = [runner for runner in episode.members if runner.safe_state.live]
+                for runner in live:  # the others are admitted when they are initialised
+                    runner.hold()
+                for runner in live:
+                    runner.safe_state.enter()
+            finally:
+                episode.is_under_way = True
             try:
                 self._token.run_sync_soon(self._tripped, episode)
             except trio.RunFinishedError:
@@ -203,11 +206,16 @@ class SafetyChain:
         """Let critical nodes tick again. On the loop.
 
         Raises:
-            HorusError: An ``enter_safe_state`` is still running.
+            HorusError: An ``enter_safe_state`` is still running, or is just being called.
         """
         report = self.report
         if report is None or not report.active:
             return
+        if not self._episodes[-1].is_under_way:  # another thread is in the midst of `trip`
+            raise HorusError(
+                f"the emergency ({report.reason}) cannot be reset: it has only just begun, and not "
+                "every enter_safe_state has been called yet; try again"
+            )
         runners = tuple(self._members.values())
         busy = [runner.name for runner in runners if runner.safe_state.is_out]
         if busy:
@@ -216,7 +224,7 @@ class SafetyChain:
                 f"{', '.join(map(repr, busy))} has not returned yet"
             )
         self._refused = None
-        self._episodes[-1].close(report)
+        self._episodes[-1].close(self._clock())
         for runner in runners:
             runner.safe_state.renew()
             runner.let_go()
@@ -244,6 +252,7 @@ class _Episode:
         self.reason = reason
         self.at = at
         self.members = members
+        self.is_under_way: bool = False  # every `enter_safe_state` has been called
         self._final: EmergencyReport | None = None
         self._begun = threading.Lock()
         self._ended = threading.Lock()
@@ -266,10 +275,8 @@ class _Episode:
         if self._final is None and runner not in self.members:
             self.members = (*self.members, runner)
 
-    def close(self, report: EmergencyReport) -> None:
-        self._final = EmergencyReport(
-            reason=report.reason, at=report.at, active=False, nodes=report.nodes
-        )
+    def close(self, now: float) -> None:
+        self._final = replace(self.report(now), active=False)
         self.members = ()
 
     def announce(self, log: OffLoopLogger, now: float) -> None:

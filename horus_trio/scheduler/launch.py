@@ -103,14 +103,15 @@ def background(
     thread.start()
     ready.wait()
     try:
-        if not ended or isinstance(ended[0], outcome.Value):  # a robot may be done at once
+        if not any(isinstance(end, outcome.Error) for end in ended):  # it may be done at once
             yield scheduler
     finally:
         scheduler.stop("its background block was left")
         thread.join()
         if made_here:
             scheduler._release_nodes()
-    ended[0].unwrap()
+    [end] = ended
+    end.unwrap()
 
 
 class _Ready:

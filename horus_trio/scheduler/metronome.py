@@ -41,7 +41,6 @@ class Metronome:
     def hold(self) -> None:
         """Release nothing until `go`."""
         self._held = True
-        self._barline.clear()
         for beat in self._beating:
             beat._alarm.clear()
 
@@ -77,7 +76,6 @@ class Beat:
         self.grid: Grid = grid
         self._metronome = metronome
         self._mailbox = mailbox
-        self._next = 0
         self._alarm = metronome._timer.alarm(self._ring, order=order)
 
     def start(self, now: float) -> None:

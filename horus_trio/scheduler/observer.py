@@ -52,4 +52,3 @@ class Observer:
         """The run is over: log what was held back."""
         if self._log is not None:
             self._log.close()
-            self._log = None

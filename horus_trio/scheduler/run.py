@@ -247,8 +247,6 @@ class Run:
             alarm.set(epoch + duration)
             if self.metronome is not None:
                 self.metronome.end = epoch + duration
-            if duration == 0:
-                return
         spread = spread_phases([m.rate if m.options.phase == "spread" else None for m in members])
         for member, phase in zip(members, spread, strict=True):
             if isinstance(member.options.phase, float):
@@ -277,7 +275,6 @@ class Run:
             )
             held_up.set(self.now() + HELD_UP)
             await executor.shutdown_all(scheduler.settings.stop_timeout)
-            held_up.clear()
         if self._conductor is not None:
             self._conductor.close()
         self._emergencies = executor.safety.reports
@@ -286,8 +283,7 @@ class Run:
         for runner in executor.runners.values():
             self._keep_record(runner)
         for member in scheduler._members.values():
-            if member.runner is not None:
-                member.beat = None
+            member.beat = None
         scheduler._topics.start_clock(None)
         for observer in scheduler._observers:
             observer.leave()

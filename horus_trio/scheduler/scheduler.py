@@ -399,7 +399,7 @@ class Scheduler:
         """Let critical nodes tick again; from the loop or any thread. Does nothing without need.
 
         Raises:
-            HorusError: An ``enter_safe_state`` has not returned yet.
+            HorusError: An ``enter_safe_state`` has not returned, or has not even been called yet.
         """
         run = self._run_state
         if run is not None and run.executor is not None:

@@ -615,9 +615,8 @@ BREAKERS = [
     Breaker(
         promise="G13",
         breaks="a safe state needs the loop",
-        search="            for runner in live:\n                runner.safe_state.enter()\n",
-        replace="            for runner in live:\n"
-        "                self._token.run_sync_soon(runner.safe_state.enter)\n",
+        search="                    runner.safe_state.enter()\n",
+        replace="                    self._token.run_sync_soon(runner.safe_state.enter)\n",
         tests="blocked",
     ),
     Breaker(

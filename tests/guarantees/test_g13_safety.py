@@ -24,7 +24,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import horus_trio as horus
 from horus_trio import Fatal, Ignore, Miss, Node, NodeState, Restart, SafetyOutcome, Scheduler
 from horus_trio.executor import NodeRunner, open_executor
-from horus_trio.executor.safe_state import SafeCall
+from horus_trio.executor.safe_state import SafeCall, SafeState
 from horus_trio.messages import Fence
 from horus_trio.node import Hook
 from horus_trio.testing import open_harness
@@ -962,6 +962,88 @@ async def test_a_cry_in_the_midst_of_a_reset_begins_a_new_episode(
         assert scheduler.emergency is not None
         assert scheduler.emergency.reason == "two"
         nursery.cancel_scope.cancel()
+
+
+@both
+async def test_a_reset_in_the_midst_of_a_cry_is_refused(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop comes to it while another thread has told only some of the nodes."""
+    told: list[str] = []
+
+    def reset_first(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+        def reset_and_tell(who: Any) -> None:
+            with pytest.raises(horus.HorusError, match="it has only just begun"):
+                h.scheduler.reset_emergency()
+            told.append(tell.__name__)
+            tell(who)
+
+        return reset_and_tell
+
+    arms = [kind("left", rate=4), kind("right", rate=4)]
+    async with open_harness(*arms) as h:
+        await h.advance(0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(NodeRunner, "hold", reset_first(NodeRunner.hold))
+            patch.setattr(SafeState, "enter", reset_first(SafeState.enter))
+            h.scheduler.emergency_stop("one")
+        await h.settle()
+        assert told == ["hold", "hold", "enter", "enter"]
+        assert h.scheduler.emergency is not None
+        assert h.scheduler.emergency.reached == ("left", "right")
+        h.scheduler.reset_emergency()
+        h.scheduler.emergency_stop("two")
+        await h.settle()
+        assert [arm.did().count("safe") for arm in arms] == [2, 2]
+
+
+async def test_whoever_is_safe_at_the_moment_of_a_reset_is_told_of_as_safe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = threading.Event()
+
+    class Slow(ThreadedArm):
+        def enter_safe_state(self) -> None:
+            done.wait(10)
+
+    def ends_meanwhile(state: SafeState) -> bool:
+        done.set()
+        eventually(lambda: not is_out(state))
+        return False
+
+    is_out: Callable[[SafeState], bool] = vars(SafeState)["is_out"].fget
+    async with open_harness(Slow()) as h:
+        await h.advance(0.1)
+        h.scheduler.emergency_stop()
+        assert h.scheduler.emergency is not None
+        assert h.scheduler.emergency.pending == ("arm",)
+        with monkeypatch.context() as patch:
+            patch.setattr(SafeState, "is_out", property(ends_meanwhile))
+            h.scheduler.reset_emergency()
+        assert h.scheduler.emergency.reached == ("arm",)
+        assert not h.scheduler.emergency.active
+
+
+@both
+async def test_an_emergency_that_cannot_tell_everybody_can_still_be_reset(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Ctrl-C comes in its midst."""
+    arm = kind(rate=4)
+
+    def interrupted(state: SafeState) -> None:
+        raise KeyboardInterrupt
+
+    async with open_harness(arm) as h:
+        await h.advance(0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(SafeState, "enter", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                h.scheduler.emergency_stop("one")
+        h.scheduler.reset_emergency()
+        h.scheduler.emergency_stop("two")
+        await h.settle()
+        assert arm.did().count("safe") == 1
 
 
 def test_without_a_run_there_is_nobody_to_reach() -> None:
