@@ -301,3 +301,17 @@ async def test_a_loop_is_asleep_while_it_waits_for_something_to_do() -> None:
         return False
 
     assert await trio.to_thread.run_sync(look)
+
+
+async def test_who_was_seen_before_the_loop_answered_is_not_blamed_for_what_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = Loop(monkeypatch)
+    for eighths in range(4):
+        loop.watch.look(eighths / 8)
+    loop.asked[0]()
+    loop.watch.look(0.5)
+    loop.runs = Culprit(node="leg", what="tick 1")
+    loop.watch.look(0.75)
+    loop.watch.look(1.0)
+    assert [stall.node for stall in loop.watch.stalls] == ["leg"]

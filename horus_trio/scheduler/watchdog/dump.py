@@ -109,7 +109,7 @@ def _children(nursery: trio.Nursery) -> list[trio.lowlevel.Task]:
     for _ in range(ATTEMPTS):
         try:
             return sorted(nursery.child_tasks, key=lambda task: task.name)
-        except RuntimeError:  # it changed while it was looked at
+        except (RuntimeError, AttributeError):  # it changes, or is being made
             continue
     return []
 
@@ -152,6 +152,7 @@ _PLUMBING = (
 )
 _IDLING = (
     "horus_trio.logs",
+    "horus_trio.executor.frames",
     "horus_trio.executor.threads",
     "horus_trio.scheduler.run",
     "horus_trio.scheduler.scheduler",
