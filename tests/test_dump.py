@@ -18,7 +18,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import horus_trio as horus
 from horus_trio import AsyncNode, Node, Scheduler
-from horus_trio.scheduler.watchdog.dump import _tasks
+from horus_trio.executor import open_executor
+from horus_trio.scheduler.watchdog import dump
+from horus_trio.scheduler.watchdog.dump import _children, _tasks, make_dump
 
 HERE = Path(__file__)
 
@@ -445,3 +447,56 @@ async def test_a_task_stands_below_the_one_that_has_started_it() -> None:
         nursery.cancel_scope.cancel()
     below = [line for line in lines if line.endswith(" one")]
     assert below == ["  the outer one", "    the inner one"]
+
+
+async def test_tasks_that_change_at_each_of_five_looks_are_left_out() -> None:
+    class Busy:
+        """A nursery in which tasks come and go while somebody looks."""
+
+        def __init__(self, looks: int) -> None:
+            self.looks = looks
+
+        @property
+        def child_tasks(self) -> frozenset[trio.lowlevel.Task]:
+            self.looks -= 1
+            if self.looks > 0:
+                if self.looks % 2:
+                    raise AttributeError("'Nursery' object has no attribute '_children'")
+                raise RuntimeError("Set changed size during iteration")
+            return frozenset({trio.lowlevel.current_task()})
+
+    busy: Any = Busy(5)
+    assert _children(busy) == [trio.lowlevel.current_task()]
+    busier: Any = Busy(6)
+    assert _children(busier) == []
+
+
+async def test_names_are_aligned_and_a_run_without_nodes_has_no_lines(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_executor() as executor:
+        empty = make_dump("robby", executor, None, None)
+        for name in ("zz", "a longer name"):
+            await executor.spawn_node(Node(name, tick=well))
+        full = make_dump("robby", executor, trio.lowlevel.current_root_task(), None)
+    assert empty.startswith("robby\n\nnodes\n  pool: 0 of 4 tokens are taken\n\nthreads\n")
+    assert "\nnodes\n  zz             running\n  a longer name  running\n  pool: " in full
+    assert re.search(r"\ntasks\n  \S", full)
+    assert "waiting for a token" not in full
+
+
+def test_a_thread_that_only_waits_is_idle_and_one_that_only_asks_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    over = threading.Event()
+    waits = threading.Thread(target=over.wait, name="it waits")
+    asks = threading.Thread(target=make_dump, args=("robby", None, None, None), name="it asks")
+    monkeypatch.setattr(dump, "entry", lines.append)
+    waits.start()
+    asks.start()
+    asks.join()
+    over.set()
+    waits.join()
+    assert "  it waits, idle" in lines
+    assert not [line for line in lines if "it asks" in line]

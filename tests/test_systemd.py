@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import re
 import socket
@@ -19,6 +20,8 @@ import trio
 from children import Child
 
 from horus_trio import Node, Scheduler
+from horus_trio.executor import open_executor
+from horus_trio.scheduler.watchdog.lookout import Lookout
 from horus_trio.scheduler.watchdog.notify import Notifier
 
 
@@ -114,7 +117,12 @@ class Robot:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.obstacle = ""
-        self.notifier = Notifier(lambda: self.obstacle, lambda: "2 nodes, all healthy", environment)
+        self.asked = 0
+        self.notifier = Notifier(self._progress, lambda: "2 nodes, all healthy", environment)
+
+    def _progress(self) -> str:
+        self.asked += 1
+        return self.obstacle
 
 
 @pytest.fixture
@@ -134,12 +142,16 @@ def make() -> Iterator[Callable[[Mapping[str, str]], Robot]]:
 Make = Callable[[Mapping[str, str]], Robot]
 
 
+def descriptors() -> set[str]:
+    """Those that are open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 # The notifier
 
 
 def test_a_run_from_its_beginning_to_its_end(systemd: Systemd, make: Make) -> None:
     robot = make(systemd.environment(watchdog=4.0))
-    assert robot.notifier.is_asked
     assert robot.notifier.look(0.0) == float("inf")
     assert systemd.now() == []  # not ready yet
     robot.notifier.ready()
@@ -154,11 +166,27 @@ def test_a_run_from_its_beginning_to_its_end(systemd: Systemd, make: Make) -> No
     assert systemd.now() == ["WATCHDOG=1", "STATUS=2 nodes, all healthy"]
     robot.notifier.stopping("the battery\nis empty")
     assert systemd.now() == ["STOPPING=1\nSTATUS=stopping: the battery is empty"]
-    robot.notifier.look(17.0)
+    robot.notifier.look(30.0)
     assert systemd.now() == ["WATCHDOG=1"]
     robot.notifier.close()
-    robot.notifier.look(30.0)
+    assert robot.notifier.look(40.0) == math.inf
     assert systemd.now() == []
+
+
+def test_the_status_is_told_every_five_seconds(systemd: Systemd, make: Make) -> None:
+    robot = make(systemd.environment())
+    robot.notifier.ready()
+    for now, next_look in ((0.0, 5.0), (4.5, 5.0), (5.0, 10.0), (10.5, 15.5)):
+        assert robot.notifier.look(now) == next_look
+    assert systemd.now() == ["READY=1", *["STATUS=2 nodes, all healthy"] * 3]
+
+
+def test_what_nobody_was_there_to_hear_is_not_told_later(tmp_path: Path, make: Make) -> None:
+    robot = make({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    robot.notifier.ready()
+    with Systemd(str(tmp_path / "notify")) as systemd:
+        robot.notifier.look(0.0)
+        assert systemd.now() == ["STATUS=2 nodes, all healthy"]
 
 
 def test_an_obstacle_stops_the_beat_and_is_said_once(systemd: Systemd, make: Make) -> None:
@@ -175,6 +203,9 @@ def test_an_obstacle_stops_the_beat_and_is_said_once(systemd: Systemd, make: Mak
     assert "WATCHDOG=1" in systemd.now()
     robot.notifier.look(15.0)
     assert "STATUS=2 nodes, all healthy" in systemd.now()
+    robot.obstacle = "the loop is blocked"
+    robot.notifier.look(16.0)
+    assert systemd.now() == ["STATUS=no progress: the loop is blocked"]
 
 
 @pytest.mark.parametrize(
@@ -209,10 +240,10 @@ def test_its_own_pid_is_this_process(tmp_path: Path, make: Make) -> None:
 def test_without_a_socket_nothing_is_sent_and_nothing_is_open(make: Make) -> None:
     before = set(Path("/proc/self/fd").iterdir())
     robot = make({"WATCHDOG_USEC": "2000000"})
-    assert not robot.notifier.is_asked
     robot.notifier.ready()
+    assert robot.notifier.look(0.0) == math.inf
+    assert robot.asked == 0
     robot.notifier.stopping("enough")
-    robot.notifier.look(0.0)
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
@@ -240,6 +271,27 @@ def test_what_found_no_room_is_sent_later_if_systemd_acts_on_it(
     assert set(systemd.now()) == {"STATUS=full"}
     robot.notifier.look(2.0)
     assert systemd.now()[:2] == ["READY=1", "WATCHDOG=1"]
+
+
+async def test_the_lookout_tells_when_a_run_is_ready_and_stops(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    async with open_executor() as executor:
+        before = descriptors()
+        lookout = Lookout(
+            executor,
+            stall_after=0.5,
+            stop_within=10.0,
+            hear=lambda signum: None,
+            last_resort=None,
+        )
+        lookout.ready()
+        lookout.stop_begun("enough")
+        assert systemd.now() == ["READY=1", "STOPPING=1\nSTATUS=stopping: enough"]
+        with lookout:
+            """Its end closes the socket."""
+        assert descriptors() == before
 
 
 # Robots

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import linecache
 import logging
 import math
 import os
 import queue
 import re
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,15 +27,18 @@ from children import line_of
 from trio.testing import MockClock
 
 from horus_trio import Ignore, Node, Scheduler
-from horus_trio.executor import AsyncIOExecutor, open_executor
+from horus_trio.executor import AsyncIOExecutor, NodeRunner, Owner, open_executor
+from horus_trio.health import NodeState
 from horus_trio.logs import OffLoopLogger
 from horus_trio.scheduler.watchdog import blocked as watchdog
+from horus_trio.scheduler.watchdog import culprit as culprits
+from horus_trio.scheduler.watchdog import thread as watchdog_thread
 from horus_trio.scheduler.watchdog.blocked import BlockedLoop
 from horus_trio.scheduler.watchdog.culprit import Culprit, who_runs
 from horus_trio.scheduler.watchdog.holder import who_held_the_lock
 from horus_trio.scheduler.watchdog.lookout import Lookout
 from horus_trio.scheduler.watchdog.stalled import StalledNodes, stall_limit
-from horus_trio.scheduler.watchdog.stops import LateStop
+from horus_trio.scheduler.watchdog.stops import Announcer, LateStop
 from horus_trio.scheduler.watchdog.thread import Duty, Watchdog
 
 HERE = Path(__file__)
@@ -39,6 +47,11 @@ HERE = Path(__file__)
 def log() -> OffLoopLogger:
     """Outside a run it handles records at once."""
     return OffLoopLogger(logging.getLogger("horus_trio"))
+
+
+def descriptors() -> set[str]:
+    """Those that are open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 async def well(node: Node) -> None:
@@ -97,6 +110,17 @@ def test_a_forced_stop_has_only_the_patience() -> None:
     assert calls.late.look(3.0) == 4.5
     calls.late.look(4.5)
     assert calls.made == ["endless"]
+
+
+async def test_an_emergency_is_announced_also_where_the_loop_is_blocked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_executor() as executor:
+        announcer = Announcer(executor.safety)
+        assert announcer.look(5.0) == math.inf
+        executor.safety.trip("a fence was opened")
+        assert announcer.look(5.0) == 5.25  # until its end
+    assert "a fence was opened" in caplog.text
 
 
 # A blocked loop
@@ -237,6 +261,69 @@ def test_the_line_shown_is_the_users_own_and_a_deep_stack_shows_both_ends() -> N
     frames = [n for n, line in enumerate(shown) if line.lstrip().startswith("File ")]
     assert [sum(n < gap for n in frames), sum(n > gap for n in frames)] == [4, 8]
     assert who_runs(-1) is None
+
+
+@pytest.mark.parametrize(("depth", "left_out"), [(11, 0), (12, 0), (13, 1), (40, 28)])
+def test_what_is_left_out_of_a_deep_stack_is_counted(depth: int, left_out: int) -> None:
+    places = tuple(traceback.FrameSummary("robot.py", n, "dive") for n in range(depth))
+    stack = Culprit(node="arm", what="tick 1", places=places).stack
+    shown = [int(line) for line in re.findall('File "robot.py", line (.*), in dive', stack)]
+    assert shown == [n for n in range(depth) if n < 4 or n >= depth - 8]
+    assert re.findall(r"^  \[(.*) more\]$", stack, re.MULTILINE) == [str(left_out)] * (left_out > 0)
+
+
+def test_the_profiler_between_the_engine_and_a_hook_is_not_shown() -> None:
+    made: dict[str, Any] = {}
+    program = "def dressed(hook):\n    return hook()\n"
+    code = compile(program, "/opt/horus_trio/profiling/dressing.py", "exec")
+    exec(code, made)  # noqa: S102 - a function that is in a file of that name
+    culprit = made["dressed"](lambda: who_runs(threading.get_ident()))
+    assert "test_the_profiler_between" in culprit.stack
+    assert "dressing.py" not in culprit.stack
+    assert culprit.is_idle  # the innermost code, which looks, is the engine's
+
+
+async def test_code_of_a_task_is_busy_and_no_other_frames_are_shown() -> None:
+    found: list[Culprit] = []
+    loop = threading.get_ident()
+
+    def look() -> None:
+        culprit = None
+        for _ in range(10_000):
+            culprit = who_runs(loop)
+            if culprit is not None and "in computes" in culprit.where:
+                break
+            time.sleep(0.001)
+        found.extend([culprit] if culprit is not None else [])
+
+    looks = threading.Thread(target=look)
+
+    async def computes() -> None:
+        while not found:
+            pass
+
+    looks.start()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(computes)
+    looks.join()
+    (culprit,) = found
+    assert [place.name for place in culprit.places] == ["computes"]
+    assert (culprit.node, culprit.what, culprit.is_idle) == (None, "code of no node", False)
+
+
+def test_code_without_trios_loop_is_its_hosts_and_the_loops_own_frame_is_shown_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    culprit = who_runs(threading.get_ident())
+    assert culprit is not None
+    assert (culprit.what, culprit.advice) == ("code of no node", culprits.HOST_ADVICE)
+    frame = sys._getframe()
+    owner = Owner(node=None, what="code of no node", advice="yield")
+    monkeypatch.setattr(culprits, "frames_of_thread", lambda thread: [(frame, 1), (frame, 2)])
+    monkeypatch.setattr(culprits, "owner_of", lambda frame: owner)
+    culprit = who_runs(1)
+    assert culprit is not None
+    assert ([place.lineno for place in culprit.places], culprit.advice) == ([1], "yield")
 
 
 def test_a_look_reads_no_source_until_the_stack_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,6 +664,154 @@ async def test_the_robot_in_a_line_names_who_is_not_well(autojump_clock: MockClo
             """Its end releases what it holds."""
 
 
+@contextlib.asynccontextmanager
+async def looking_out(
+    hear: Callable[[int], None] = lambda signum: None,
+    last_resort: Callable[[str], None] | None = None,
+) -> AsyncGenerator[tuple[AsyncIOExecutor, Lookout]]:
+    """An executor and its lookout, which is not started; its descriptors are closed in the end."""
+    async with open_executor() as executor:
+        lookout = Lookout(
+            executor, stall_after=0.5, stop_within=10.0, hear=hear, last_resort=last_resort
+        )
+        yield executor, lookout
+        with lookout:
+            """Its end releases what it holds."""
+
+
+async def test_what_it_is_told_is_looked_at_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pokes: list[str] = []
+    async with looking_out() as (executor, lookout):
+        with monkeypatch.context() as patches:
+            patches.setattr(os, "write", lambda descriptor, data: pokes.append("poke"))
+            tellers: list[Callable[[], object]] = [
+                lookout.ready,
+                lookout.stop_asked,
+                lookout.stop_forced,
+                lambda: executor.safety.trip("a fence was opened"),
+            ]
+            for number, tell in enumerate(tellers, 1):
+                tell()
+                assert len(pokes) == number
+
+
+async def test_a_stop_is_watched_from_when_it_is_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said: list[str] = []
+    async with looking_out(last_resort=said.append) as (_, lookout):
+        assert lookout._late_stop.look(0.0) == math.inf
+        lookout.stop_asked()
+        assert lookout._late_stop.look(0.0) == 0.1
+        lookout.stop_begun("enough")
+        assert lookout._late_stop.look(0.0) == 11.5
+        lookout.stop_forced()
+        assert lookout._late_stop.look(0.0) == 1.5
+        assert said == []
+        lookout._late_stop.look(1.5)
+        assert len(said) == 1
+
+
+async def test_signals_are_heard_by_the_lookout() -> None:
+    heard: queue.SimpleQueue[int] = queue.SimpleQueue()
+    earlier = signal.set_wakeup_fd(-1)
+    handler = signal.signal(signal.SIGUSR2, lambda signum, frame: None)
+    try:
+        async with looking_out(heard.put) as (_, lookout):
+            lookout.listen()
+            signal.raise_signal(signal.SIGUSR2)
+        assert heard.get(timeout=10) == signal.SIGUSR2
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+        signal.set_wakeup_fd(earlier, warn_on_full_buffer=False)
+
+
+async def test_where_no_thread_can_be_had_everything_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    earlier = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(earlier, warn_on_full_buffer=False)
+    async with open_executor() as executor:
+        before = descriptors()
+        lookout = Lookout(
+            executor,
+            stall_after=0.5,
+            stop_within=10.0,
+            hear=lambda signum: None,
+            last_resort=None,
+        )
+        lookout.listen()
+        monkeypatch.setattr(lookout._watchdog._thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"), lookout:
+            pytest.fail("it has started")
+        assert descriptors() == before
+    assert signal.set_wakeup_fd(earlier, warn_on_full_buffer=False) == earlier
+
+
+async def test_whoever_blocks_the_loop_is_alone_to_blame_for_a_stop_that_does_not_end(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = traceback.FrameSummary("robot.py", 14, "tick", line="compute()")
+    culprit = Culprit(node="arm", what="tick 3", where="robot.py:14 in tick", places=(place,))
+    said: list[str] = []
+    async with looking_out(last_resort=said.append) as (executor, lookout):
+        for name in ("arm", "leg", "gone"):
+            await started(executor, Node(name, tick=well))
+        done = executor.runners["gone"].done
+        with monkeypatch.context() as patches:
+            patches.setattr(done, "_is_set", True)
+            lookout._name_the_late()
+            patches.setattr(lookout.blocked, "culprit", lambda: culprit)
+            lookout._name_the_late()
+            lookout._last_resort = None  # as in a run that is not the command line's
+            lookout._name_the_late()
+    nobody, somebody = said
+    assert re.findall("node '(.*)' does not end: it ", nobody) == ["arm", "leg"]
+    assert "blocked by" not in nobody
+    assert re.findall("node '(.*)' does not end: it ", somebody) == ["arm"]
+    assert (
+        "\nthe loop is blocked by node 'arm' (tick 3) at robot.py:14 in tick\n"
+        '  File "robot.py", line 14, in tick\n    compute()\nTrio cannot leave behind'
+    ) in somebody
+    assert len(caplog.records) == 3
+
+
+async def test_what_keeps_the_robot_from_its_work(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {"arm": NodeState.RUNNING, "extra": NodeState.RUNNING}
+    async with looking_out() as (executor, lookout):
+        await started(executor, Node("arm", tick=well), critical=True)
+        await started(executor, Node("extra", tick=well))
+        with monkeypatch.context() as patches:
+            patches.setattr(NodeRunner, "state", property(lambda runner: states[runner.name]))
+            assert lookout._obstacle() == ""
+            states["extra"] = NodeState.FAILED
+            lookout._stalled.names = {"extra": 2.0}
+            assert lookout._obstacle() == ""
+            lookout._stalled.names = {"arm": 2.0}
+            assert lookout._obstacle() == "node 'arm' has stalled"
+            for states["arm"] in (NodeState.STUCK, NodeState.FAILED):
+                assert lookout._obstacle() == f"node 'arm' is {states['arm'].value}"
+            patches.setattr(lookout.blocked, "_answered", False)
+            patches.setattr(lookout.blocked, "_asked", -math.inf)
+            assert lookout._obstacle() == "the loop is blocked"
+
+
+async def test_the_blocked_loop_and_the_stalls_are_one_account() -> None:
+    async with looking_out() as (_, lookout):
+        assert lookout.stalls() == (0, ())
+        lookout.blocked.look(time.monotonic() + 3.0)
+        count, (stall,) = lookout.stalls()
+        assert count == 1
+        assert stall.duration == pytest.approx(3.0, abs=0.5)
+
+
 # The thread
 
 
@@ -607,15 +842,137 @@ def test_a_duty_that_fails_does_not_end_the_others(caplog: pytest.LogCaptureFixt
     assert isinstance(record.exc_info[1], ValueError)
 
 
-def test_pokes_beyond_the_pipe_are_no_harm_and_descriptors_are_closed() -> None:
+def test_pokes_beyond_the_pipe_are_no_harm_and_descriptors_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = set(Path("/proc/self/fd").iterdir())
     watchdog = Watchdog([], log())
     for _ in range(100_000):
         watchdog.poke()
     with watchdog:
         pass
-    watchdog.poke()
     assert set(Path("/proc/self/fd").iterdir()) == before
+    written: list[int] = []
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "write", lambda descriptor, data: written.append(descriptor))
+        watchdog.poke()
+    assert written == [-1]  # others may have the numbers by now
+
+
+class Pace:
+    """A duty that is due at given instants, and a clock and a poll by which time passes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, due: list[float]) -> None:
+        self.now = 100.0
+        self.slept: list[int] = []
+        self.looked: list[float] = []
+        self.over = threading.Event()
+        pace, poll = self, select.poll()
+
+        class Due(Duty):
+            def look(self, now: float) -> float:
+                pace.looked.append(now)
+                return due.pop(0) if due else math.inf
+
+        def sleep(milliseconds: int) -> list[tuple[int, int]]:
+            if due:
+                self.slept.append(milliseconds)
+                self.now += milliseconds / 1e3
+                return []
+            if not self.over.is_set():
+                self.slept.append(milliseconds)
+            self.over.set()
+            return poll.poll()  # until it is poked
+
+        self.duty = Due()
+        fake = SimpleNamespace(register=poll.register, poll=sleep)
+        monkeypatch.setattr(watchdog_thread, "time", SimpleNamespace(monotonic=lambda: self.now))
+        patched = SimpleNamespace(poll=lambda: fake, POLLIN=select.POLLIN, PIPE_BUF=select.PIPE_BUF)
+        monkeypatch.setattr(watchdog_thread, "select", patched)
+
+
+def test_it_sleeps_until_the_next_duty_but_half_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In whole milliseconds, rounded up, so that the duty is due when it wakes up."""
+    pace = Pace(monkeypatch, due=[100.25, 100.0, math.inf, 200.0, 101.3])
+    with Watchdog([pace.duty], log()):
+        assert pace.over.wait(10)
+    assert pace.slept == [251, 1, 501, 501, 46]
+    assert pace.looked[:3] == pytest.approx([100.0, 100.251, 100.252])
+
+
+def test_a_duty_that_hangs_does_not_keep_the_run_from_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert watchdog_thread.JOIN == 1.0
+    monkeypatch.setattr(watchdog_thread, "JOIN", 0.01)
+    begun, release = threading.Event(), threading.Event()
+
+    class Hanging(Duty):
+        def look(self, now: float) -> float:
+            begun.set()
+            release.wait(30)
+            return math.inf
+
+    watchdog = Watchdog([Hanging()], log())
+    try:
+        with watchdog:
+            assert begun.wait(10)
+        assert watchdog._thread.daemon  # nor the program from its own
+        os.fstat(watchdog._ears)  # it reads from this one yet
+    finally:
+        release.set()
+        watchdog._thread.join()
+        watchdog.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_signals_for_which_there_is_no_room_are_no_harm(
+    capsys: pytest.CaptureFixture[str], taken_over: bool
+) -> None:
+    """To whoever had them before, and to whoever has taken them over since."""
+    pipes = [os.pipe2(os.O_NONBLOCK) for _ in range(2)]
+    before, since = (writing for _, writing in pipes)
+    earlier = signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGUSR2, lambda signum, frame: None)
+    watchdog = Watchdog([], log())
+    try:
+        for descriptor in (before, since):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(descriptor, bytes(4096))
+        watchdog.listen()
+        for _ in range(100_000):
+            watchdog.poke()
+        signal.raise_signal(signal.SIGUSR2)
+        if taken_over:
+            signal.set_wakeup_fd(since, warn_on_full_buffer=False)
+        with watchdog:
+            """It hands them on, and ends."""
+        signal.raise_signal(signal.SIGUSR2)
+        assert signal.set_wakeup_fd(-1) == (since if taken_over else before)
+        assert capsys.readouterr().err == ""
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+        signal.set_wakeup_fd(earlier)
+        for descriptor in itertools.chain.from_iterable(pipes):
+            os.close(descriptor)
+
+
+def test_where_nobody_listened_before_signals_are_heard_all_the_same() -> None:
+    heard: queue.SimpleQueue[int] = queue.SimpleQueue()
+    earlier = signal.set_wakeup_fd(-1)
+    handler = signal.signal(signal.SIGUSR2, lambda signum, frame: None)
+    try:
+        with Watchdog([], log(), heard.put) as watchdog:
+            watchdog.listen()
+            for _ in range(2):
+                signal.raise_signal(signal.SIGUSR2)
+                assert heard.get(timeout=10) == signal.SIGUSR2
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+        signal.set_wakeup_fd(earlier)
 
 
 def test_signals_are_heard_and_handed_on_to_whoever_listened_before() -> None:

@@ -92,7 +92,7 @@ class BlockedLoop(Duty):
     @property
     def blocked_for(self) -> float:
         """Seconds since the loop was last asked in vain; 0.0: it answers. Any thread."""
-        return 0.0 if self._answered else max(0.0, time.monotonic() - self._asked)
+        return 0.0 if self._answered else time.monotonic() - self._asked
 
     @property
     def is_blocked(self) -> bool:
@@ -114,12 +114,13 @@ class BlockedLoop(Duty):
             else:
                 self._lock_was_held(slept, on_loop=loops_waits < waits / 2)
             self._asked = now
-        if self._answered or _is_asleep(self._thread):
+        asleep = _is_asleep(self._thread)
+        if asleep or self._answered:
             self._recover(now)
             self._asked = now
             self._next_report = self._stall_after
             self._answered = True
-            if not _is_asleep(self._thread):
+            if not asleep:
                 self._ask()
         else:
             self._watch(now - self._asked)
@@ -157,7 +158,7 @@ class BlockedLoop(Duty):
         return Culprit(
             node=None,
             what=f"several in turn, such as {names}{more}",
-            places=seen[-1].places,
+            places=looks[-1].places,
             advice="there is more to do than time: lower rates, or move computations into "
             "threads or processes",
         )
@@ -250,13 +251,14 @@ class _WaitsOf:
     def __init__(self, thread: int) -> None:
         self._status = Path(f"/proc/self/task/{thread}/status")
         self._total = 0
+        self.since_last()
 
     def since_last(self) -> int:
         """So often since it was last asked."""
         before = self._total
         try:
             _, _, rest = self._status.read_text().partition("\nvoluntary_ctxt_switches:")
-        except OSError:
+            self._total = int(rest.split()[0])
+        except (OSError, IndexError):
             return 0
-        self._total = int(rest.split(maxsplit=1)[0]) if rest else 0
         return self._total - before

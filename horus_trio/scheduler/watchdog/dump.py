@@ -51,8 +51,7 @@ def make_dump(
     """
     lines = [title]
     if executor is not None:
-        culprit = None if blocked is None else blocked.culprit()
-        if blocked is not None and culprit is not None:
+        if blocked is not None and (culprit := blocked.culprit()) is not None:
             lines.append(f"the loop has been BLOCKED for {blocked.blocked_for:.1f} s by {culprit}")
         report = executor.safety.report
         if report is not None and report.active:
@@ -60,7 +59,7 @@ def make_dump(
         lines += ["", "nodes", *_nodes(executor), *_pool(executor)]
     if root is not None:
         runners = () if executor is None else tuple(executor.runners.values())
-        names = {r.task: f"node {r.name!r}" for r in runners if r.task is not None}
+        names = {runner.task: f"node {runner.name!r}" for runner in runners}
         lines += ["", "tasks", *_tasks(root, names, 1)]
     lines += ["", "threads", *_threads()]
     return "".join(f"{entry(line)}\n" for line in lines)
@@ -68,16 +67,14 @@ def make_dump(
 
 def _nodes(executor: AsyncIOExecutor) -> Iterator[str]:
     runners = executor.runners.copy()
-    width = max(map(len, runners), default=0)
+    width = len(max(runners, key=len, default=""))
     now = executor.clock()
     for name, runner in runners.items():
         state, phase, tick, wait = runner.state, runner.phase, runner.seat.tick, wait_of(runner)
         text = state.value
-        if state is NodeState.WAITING_FOR_INPUT:
-            topic = runner.seat.waiting_for
-            text += f" from topic {topic!r}"
-            if topic is not None:
-                text += f": {describe_silence(topic, runners)}"
+        topic = runner.seat.waiting_for
+        if state is NodeState.WAITING_FOR_INPUT and topic is not None:
+            text += f" from topic {topic!r}: {describe_silence(topic, runners)}"
         elif wait is not None and tick is not None:
             text += f", in tick {tick.seq} for {now - tick.scheduled:.1f} s: {wait}"
         elif state is not NodeState.RUNNING:
@@ -95,7 +92,7 @@ def _pool(executor: AsyncIOExecutor) -> Iterator[str]:
 
 
 def _tasks(
-    task: trio.lowlevel.Task, names: Mapping[trio.lowlevel.Task, str], depth: int
+    task: trio.lowlevel.Task, names: Mapping[trio.lowlevel.Task | None, str], depth: int
 ) -> Iterator[str]:
     indent, name = "  " * depth, names.get(task, task.name)
     if getattr(task.coro, "cr_running", False):
@@ -112,7 +109,7 @@ def _children(nursery: trio.Nursery) -> list[trio.lowlevel.Task]:
     for _ in range(ATTEMPTS):
         try:
             return sorted(nursery.child_tasks, key=lambda task: task.name)
-        except RuntimeError:  # it changed while it was looked at
+        except (RuntimeError, AttributeError):  # it changes, or is being made
             continue
     return []
 
@@ -155,6 +152,7 @@ _PLUMBING = (
 )
 _IDLING = (
     "horus_trio.logs",
+    "horus_trio.executor.frames",
     "horus_trio.executor.threads",
     "horus_trio.scheduler.run",
     "horus_trio.scheduler.scheduler",

@@ -50,17 +50,12 @@ class Notifier(Duty):
         self._obstacle = ""
         self._unsent: collections.deque[str] = collections.deque()
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether systemd wants to be told."""
-        return self._socket is not None
-
     def ready(self) -> None:
         """Every node is initialised. Any thread."""
         self._send_surely("READY=1")
         if self._socket is not None:
             self._next_status = 0.0
-            if self._beat_every is not None:
+            if self._beat_every < math.inf:
                 self._next_beat = 0.0
 
     def stopping(self, reason: str) -> None:
@@ -78,7 +73,7 @@ class Notifier(Duty):
     def look(self, now: float) -> float:
         while self._unsent and self._send(self._unsent[0]):
             self._unsent.popleft()
-        if self._beat_every is not None and now >= self._next_beat:
+        if now >= self._next_beat:
             self._next_beat = now + self._beat_every
             obstacle = self._progress()
             if not obstacle:
@@ -109,14 +104,14 @@ class Notifier(Duty):
         return True
 
 
-def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
-    """Seconds between beats: half of what systemd allows; None: it does not watch this process."""
+def _watchdog_interval(environment: Mapping[str, str]) -> float:
+    """Seconds between beats: half of what systemd allows; inf: it does not watch this process."""
     with contextlib.suppress(ValueError, OverflowError):
         microseconds = int(environment.get("WATCHDOG_USEC", "0"))
         pid = int(environment.get("WATCHDOG_PID", os.getpid()))
         if microseconds > 0 and pid == os.getpid():
             return microseconds / 2e6
-    return None
+    return math.inf
 
 
 def _line(text: str) -> str:

@@ -60,9 +60,9 @@ class StalledNodes(Duty):
         self._stalls = 0
         self._stood = False
         self._log = log
-        self._next = 0.0
+        self._next = -math.inf
         self._looked = -math.inf
-        self._records: dict[str, _Record] = {}
+        self._records: dict[NodeRunner, _Record] = {}
 
     def look(self, now: float) -> float:
         if now < self._next:
@@ -78,49 +78,43 @@ class StalledNodes(Duty):
             self.names = {}
         elif blocked.blocked_for < 2 * ASKED_EVERY:  # else it may be blocked: that is seen later
             # Of very many nodes few are in a tick: no more than those may cost anything.
-            self.names = {
-                runner.name: seconds
+            stalled = {
+                runner: seconds
                 for runner in tuple(self._runners.values())
-                if runner.mailbox.busy and (seconds := self._judge(runner, clock)) > 0.0
+                if runner.mailbox.busy and (seconds := self._judge(runner, clock)) is not None
             }
-            for name in [name for name in self._records if name not in self._runners]:
-                del self._records[name]
+            self.names = {runner.name: seconds for runner, seconds in stalled.items()}
+            for runner in [r for r in self._records if self._runners.get(r.name) is not r]:
+                del self._records[runner]
             self._looked = clock
-            self._report(clock)
+            self._report(stalled, clock)
         return self._next
 
-    def _judge(self, runner: NodeRunner, clock: float) -> float:
-        """Seconds for which a stalled node's tick has been in flight; 0.0: it has not stalled."""
+    def _judge(self, runner: NodeRunner, clock: float) -> float | None:
+        """Seconds for which a stalled node's tick has been in flight; None: it has not stalled."""
         tick = runner.seat.tick
         if tick is None or runner.ledger.in_flight == 0:
-            return 0.0  # a tick whose thread was left behind is settled, and was reported then
-        record = self._records.get(runner.name)
+            return None  # a tick whose thread was left behind is settled, and was reported then
+        record = self._records.get(runner)
         if record is None:
-            record = self._records[runner.name] = _Record()
+            record = self._records[runner] = _Record()
         if record.seq != tick.seq:
             # It may have waited for its turn: at the latest look it was not in this tick.
             record.begin(tick.seq, max(tick.scheduled, self._looked))
         if runner.seat.waiting_for is not None:
             record.since = clock
-            return 0.0
-        limit = stall_limit(runner.seat.period)
+            return None
         seconds = clock - record.since
-        if seconds <= limit:
-            return 0.0
+        if seconds <= stall_limit(runner.seat.period):
+            return None
         wait = wait_of(runner)
         if wait is None or wait.for_input:
             record.since = clock
-            return 0.0
+            return None
         return seconds
 
-    def _report(self, clock: float) -> None:
-        due = [
-            runner
-            for name, seconds in self.names.items()
-            if (runner := self._runners.get(name)) is not None
-            and (record := self._records.get(name)) is not None
-            and record.is_due(seconds, clock)
-        ]
+    def _report(self, stalled: Mapping[NodeRunner, float], clock: float) -> None:
+        due = [r for r, seconds in stalled.items() if self._records[r].is_due(seconds, clock)]
         for runner in due[:SPELT_OUT]:
             wait = wait_of(runner)
             waiting = readers_waiting(runner.name, self._runners)
@@ -128,8 +122,8 @@ class StalledNodes(Duty):
             self._log.warning(
                 "node %r has been in tick %d for %.1f s, more than %g s: it %s%s",
                 runner.name,
-                self._records[runner.name].seq,
-                self.names[runner.name],
+                self._records[runner].seq,
+                stalled[runner],
                 stall_limit(runner.seat.period),
                 "has ended just now" if wait is None else wait,
                 f"; waiting for it: {readers}" if readers else "",
@@ -159,14 +153,14 @@ class _Record:
     __slots__ = ("_due", "_throttle", "seq", "since")
 
     def __init__(self) -> None:
-        self.seq: int = 0
-        self.since: float = math.inf
-        self._due = 0.0
         self._throttle = Throttle()
+        self.begin(None, math.inf)
 
-    def begin(self, seq: int, since: float) -> None:
+    def begin(self, seq: int | None, since: float) -> None:
         """Another tick."""
-        self.seq, self.since, self._due = seq, since, 0.0
+        self.seq: int | None = seq
+        self.since: float = since
+        self._due: float = 0.0
 
     def is_due(self, seconds: float, now: float) -> bool:
         """Whether it is to be reported now, having lasted for so many seconds."""

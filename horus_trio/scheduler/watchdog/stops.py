@@ -37,7 +37,6 @@ class LateStop(Duty):
         self._stop = _Deadline(within + PATIENCE)
         self._force = _Deadline(PATIENCE)
         self._begin = _Deadline(HELD_UP)
-        self._is_endless = False
 
     def asked(self) -> None:
         """A stop was asked for; any thread and any signal handler, any number of times."""
@@ -57,8 +56,8 @@ class LateStop(Duty):
         if self._begin.has_passed(now):
             self._begin.is_over = True
             self._exposed("a stop does not get through: the loop is blocked")
-        if not self._is_endless and (self._stop.has_passed(now) or self._force.has_passed(now)):
-            self._is_endless = self._stop.is_over = self._force.is_over = True
+        if self._stop.has_passed(now) or self._force.has_passed(now):
+            self._stop.is_over = self._force.is_over = True
             self._endless()
         return min(self._begin.due, self._stop.due, self._force.due)
 

@@ -63,7 +63,6 @@ class Watchdog:
         self._hear = hear
         self._closing = False
         self._ears, self._mouth = os.pipe()
-        os.set_blocking(self._ears, False)
         os.set_blocking(self._mouth, False)
         self._signals_went_to: int | None = None
         self._thread = threading.Thread(target=self._run, name="horus_trio watchdog", daemon=True)
@@ -106,10 +105,9 @@ class Watchdog:
                 signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
 
     def _close(self) -> None:
-        ears, mouth = self._ears, self._mouth
-        self._ears = self._mouth = -1  # a late poke must not write to whoever has them next
+        mouth, self._mouth = self._mouth, -1  # a late poke must not write to whoever has it next
         os.close(mouth)
-        os.close(ears)
+        os.close(self._ears)
 
     def _run(self) -> None:
         poll = select.poll()
@@ -125,13 +123,13 @@ class Watchdog:
                     self._log.exception("the watchdog gives up %s", type(duty).__name__)
             # In whole milliseconds, rounded up: rounded down it would spin through the last one.
             if poll.poll(1 + max(0, int(1e3 * (due - time.monotonic())))):
-                self._listen_to(os.read(self._ears, 4096))
+                self._listen_to(os.read(self._ears, select.PIPE_BUF))
 
     def _listen_to(self, data: bytes) -> None:
         heard = data.replace(b"\0", b"")
         forward = self._signals_went_to
-        if heard and forward is not None and forward >= 0:
-            with contextlib.suppress(OSError):
+        if forward is not None:
+            with contextlib.suppress(OSError):  # nobody did: -1
                 os.write(forward, heard)  # whoever listened before still does
         for signum in heard:
             self._hear(signum)
