@@ -18,7 +18,7 @@ class Sonar(horus.Node):
 
     name = "sonar"
     rate = 10
-    tick_timeout = 0.5
+    tick_timeout: float = 0.5
     distance: float = 3.0
 
     def tick(self) -> None:
