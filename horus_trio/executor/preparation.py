@@ -77,7 +77,7 @@ class Preparation:
             things = (seat.companion, *things)
         if things:
             self._belongings = Belongings(things, executor, options.shutdown_timeout, failed)
-        self._late_init: LateInit | None = None  # made for the first ``init``
+        self._late_init: LateInit | None = None  # made for each ``init``
 
     @property
     def has_helpers(self) -> bool:
@@ -149,6 +149,6 @@ class Preparation:
         return TickCancelled(f"init of node {self._name!r} was cancelled")
 
     def _look_after_init(self) -> LateInit:
-        if self._late_init is None:
-            self._late_init = LateInit(self._name, self._executor.log, self._done)
+        """Somebody to look after an ``init``; what was owed for the last one is settled by now."""
+        self._late_init = LateInit(self._name, self._executor.log, self._done)
         return self._late_init
