@@ -140,7 +140,9 @@ def test_a_transcript_is_of_the_pages_as_they_stand(transcript: str) -> None:
         if not follow.TESTS.search(command)
     ]
     if transcript == "wheel.txt":
-        [built] = set(re.findall(r"\.\./horus_trio-[\w.-]+\.whl", (FOLDER / transcript).read_text()))
+        [built] = set(
+            re.findall(r"\.\./horus_trio-[\w.-]+\.whl", (FOLDER / transcript).read_text())
+        )
         commands = [follow.EDITABLE.sub(rf"'{built}\g<extras>'", command) for command in commands]
     lines = (FOLDER / transcript).read_text().splitlines()
     assert [line[2:] for line in lines if line.startswith("$ ")] == commands

@@ -623,3 +623,20 @@ async def test_the_watchdog_hears_of_a_stop_that_came_before_it(
     report = await scheduler.run()
     assert report.reason == "at once"
     assert heard == ["stop"]
+
+
+async def test_a_node_with_a_phase_of_its_own_takes_no_place_among_those_that_are_spread(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def tick(node: horus.Node) -> None:
+        """Nothing."""
+
+    first: dict[str, float] = {}
+    scheduler = horus.Scheduler(tick_rate=10)
+    scheduler.on_result(lambda result: first.setdefault(result.node, result.scheduled))
+    scheduler.add(horus.Node("a", tick=tick))
+    scheduler.add(horus.Node("b", tick=tick, phase=0.03))
+    scheduler.add(horus.Node("c", tick=tick))
+    await scheduler.run(0.5)
+    assert first["b"] - first["a"] == pytest.approx(0.03)
+    assert first["c"] - first["a"] == pytest.approx(0.05)

@@ -28,8 +28,10 @@ from trio.testing import MockClock
 
 from horus_trio import Ignore, Node, Scheduler
 from horus_trio.executor import AsyncIOExecutor, NodeRunner, Owner, open_executor
+from horus_trio.executor.attribution import ASYNCIO_ADVICE, _owner_of_task
 from horus_trio.health import NodeState
 from horus_trio.logs import OffLoopLogger
+from horus_trio.messages import Fence, current_fence
 from horus_trio.scheduler.watchdog import blocked as watchdog
 from horus_trio.scheduler.watchdog import culprit as culprits
 from horus_trio.scheduler.watchdog import thread as watchdog_thread
@@ -1019,3 +1021,16 @@ async def test_the_watchdog_ends_with_its_run() -> None:
     await scheduler.run(0.05)
     assert "horus_trio watchdog" in names
     assert "horus_trio watchdog" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_task_of_asyncios_is_told_by_its_name_and_is_its_nodes() -> None:
+    found: list[Owner] = []
+
+    async def runs() -> None:
+        current_fence.set(Fence("camera"))
+        found.append(_owner_of_task(trio.lowlevel.current_task()))
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(runs, name="trio_asyncio._loop.runs")
+    assert found == [Owner(node="camera", what="its asyncio code", advice=ASYNCIO_ADVICE)]
