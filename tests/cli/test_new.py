@@ -138,10 +138,12 @@ def test_what_the_tests_need_is_said_if_it_is_missing(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == missing else find(name)
     )
+    monkeypatch.setattr(sys, "executable", "/robot/bin/python")
+    monkeypatch.setenv("PATH", "")
     assert main(["new", "my-robot"]) == 0
     first = capsys.readouterr().out.partition("next:\n")[2].splitlines()[0]
-    wanted = missing.replace("_", "-")
-    assert first == f"  pip install 'horus-trio[pytest]'    for the tests: {wanted} is missing"
+    install = "/robot/bin/python -m pip install 'horus-trio[pytest]'"
+    assert first == f"  {install}    for the tests: {missing.replace('_', '-')} is missing"
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,8 @@ def make_project(name: str) -> int:
     )
     lines = [f"made {name}: {module}.py, test_{module}.py, pyproject.toml", "", "next:"]
     if missing := _missing_for_tests():
-        lines.append(f"  pip install 'horus-trio[pytest]'    for the tests: {missing} is missing")
+        install = f"{_program('python')} -m pip install 'horus-trio[pytest]'"
+        lines.append(f"  {install}    for the tests: {missing} is missing")
     robot = folder / f"{module}.py"
     lines.append(f"  {_program('horus-trio', 'horus_trio.cli')} run {robot} --duration 5")
     lines.append(f"  {_program('python')} -m pytest {folder}")
