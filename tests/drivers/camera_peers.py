@@ -102,19 +102,31 @@ BLANK = 65535
 
 
 class MjpegPeer(TcpServerPeer):
-    """Serves images over HTTP, as many network cameras do; but only when it is told to."""
+    """Serves images over HTTP, as many network cameras do; but only when it is told to.
+
+    A newer connection does not end the ones before, since it may be the older one: the thread of an
+    `open` that was cancelled connects as late as it likes, and ends by itself.
+    """
 
     def __init__(self, listener: trio.SocketListener) -> None:
         super().__init__(listener)
-        self.served: set[trio.SocketStream] = set()
+        self.served: list[trio.SocketStream] = []
 
     @property
     def address(self) -> str:
         return f"http://{HOST}:{self.port}/video"
 
     async def send(self, number: Any, /) -> None:
-        """Send the image of a number on the newest connection, once there is one."""
-        await self.write(part_of(number))
+        """Send the image of a number on every connection, once there is one."""
+        await self.connected()
+        for stream in tuple(self.served):
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(part_of(number))
+
+    def take_up(self, stream: Any) -> None:
+        self.stream = None
+        super().take_up(stream)
+        self.served.append(stream)
 
     async def run(self) -> None:
         with self._scope:
@@ -135,11 +147,11 @@ class MjpegPeer(TcpServerPeer):
             except (trio.BrokenResourceError, OSError):
                 return
             self.take_up(stream)
-            self.served.add(stream)
             try:
                 await self.read_all(stream)
             finally:
-                self.served.discard(stream)
+                self.served.remove(stream)
+                self.stream = self.served[-1] if self.served else None
 
     def go_on(self) -> None:
         """Send one more image everywhere: a camera never stops."""

@@ -91,6 +91,21 @@ async def test_open_receive_and_aclose_can_be_cancelled_anywhere() -> None:
     await cancel_everywhere(new_and_open, lambda pair: pair[0].aclose(), observe=refused)
 
 
+async def test_a_thread_that_connects_late_takes_nothing_away() -> None:
+    """As that of an `open` that was cancelled may."""
+    async with open_mjpeg_peer() as peer, make_camera(peer) as camera:
+        async with await trio.open_tcp_stream("127.0.0.1", peer.port) as late:
+            await late.send_all(b"GET /video HTTP/1.1\r\n\r\n")
+            await until(lambda: len(peer.served) == 2)
+            await peer.send(1)
+            number: Any = await camera.receive()
+            assert number == 1
+        await until(lambda: len(peer.served) == 1)
+        await peer.send(2)
+        number = await camera.receive()
+        assert number == 2
+
+
 async def test_a_node_connects_again_when_the_server_has_been_away() -> None:
     async with open_mjpeg_peer() as peer:
         camera = make_camera(peer)
