@@ -11,8 +11,9 @@ import abc
 import enum
 import math
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from .arguments import is_number, is_positive, is_whole
 from .errors import ConfigurationError
 
 __all__ = [
@@ -162,7 +163,7 @@ class Restart(FailurePolicy):
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_restarts, bool) or not isinstance(self.max_restarts, int):
+        if not is_whole(self.max_restarts):
             raise ConfigurationError(
                 f"Restart(max_restarts={self.max_restarts!r}): expected a whole number; "
                 "for restarts without limit use within=None"
@@ -176,7 +177,7 @@ class Restart(FailurePolicy):
             _positive("Restart", "within", self.within)
         _not_negative("Restart", "backoff", self.backoff)
         _not_negative("Restart", "max_backoff", self.max_backoff)
-        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
+        if not is_number(self.jitter) or not 0 <= self.jitter <= 1:
             raise ConfigurationError(
                 f"Restart(jitter={self.jitter!r}): expected a fraction from 0 to 1"
             )
@@ -218,7 +219,7 @@ class CircuitBreaker(FailurePolicy):
     cooldown: float = 30.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int):
+        if not is_whole(self.max_failures):
             raise ConfigurationError(
                 f"CircuitBreaker(max_failures={self.max_failures!r}): expected a whole number"
             )
@@ -268,19 +269,15 @@ def _count(state: FailureState) -> FailureState:
     return replace(state, total=state.total + 1, streak=state.streak + 1)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _positive(owner: str, name: str, value: float) -> None:
-    if not _is_number(value) or not 0 < value < math.inf:
+    if not is_positive(value):
         raise ConfigurationError(
             f"{owner}({name}={value!r}): expected a finite number of seconds above 0"
         )
 
 
 def _not_negative(owner: str, name: str, value: float) -> None:
-    if not _is_number(value) or not 0 <= value < math.inf:
+    if not is_positive(value, or_zero=True):
         raise ConfigurationError(
             f"{owner}({name}={value!r}): expected a finite number of seconds, 0 or more"
         )

@@ -482,7 +482,6 @@ def test_a_failing_program_loses_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.parametrize("program", ["camera", "real_run"])
 def test_a_program_that_only_glimpses_records_its_tables(program: str, tmp_path: Path) -> None:
     record = tmp_path / "record.json"

@@ -151,7 +151,7 @@ def test_options_that_make_no_sense_are_refused(
 
 
 @pytest.mark.slow
-def test_a_robot_plays_the_same_in_a_worker(untraced_children: None) -> None:
+def test_a_robot_plays_the_same_in_a_worker() -> None:
     with Worker() as worker:
         played = worker.play(SMALL)
         again = worker.play(SMALL)
@@ -161,14 +161,14 @@ def test_a_robot_plays_the_same_in_a_worker(untraced_children: None) -> None:
 
 
 @pytest.mark.slow
-def test_who_takes_too_long_is_killed_and_reported(untraced_children: None) -> None:
+def test_who_takes_too_long_is_killed_and_reported() -> None:
     with Worker(patience=0.01) as worker:
         (text,) = worker.play(SMALL).violations
     assert text.startswith("hangs: no end after")
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_reported_and_replaced(untraced_children: None) -> None:
+def test_a_worker_that_dies_is_reported_and_replaced() -> None:
     with Worker() as worker:
         (text,) = worker.play(dataclasses.replace(SMALL, duration=-1.0)).violations
         assert text.startswith("end: the run of Trio itself ended with")
@@ -181,9 +181,7 @@ def test_a_worker_that_dies_is_reported_and_replaced(untraced_children: None) ->
 
 
 @pytest.mark.slow
-def test_a_campaign_says_what_it_did(
-    untraced_children: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_campaign_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--robots", "2", "--seed", "1"]) == 0
     said = capsys.readouterr().out
     assert "then 2 robots" in said

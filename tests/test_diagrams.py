@@ -154,7 +154,6 @@ def test_every_lane_of_a_sequence_is_used_and_every_step_has_lanes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced_children")
 def test_every_diagram_is_as_it_would_be_drawn_now() -> None:
     finished = subprocess.run(
         [sys.executable, "-W", "error", str(SOURCES / "diagrams.py"), "--check"],

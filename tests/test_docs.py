@@ -48,8 +48,6 @@ import horus_trio.testing
 from horus_trio.cli.parser import make_parser
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.usefixtures("untraced_children")
-
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 DOCS = ROOT / "docs"

@@ -64,7 +64,6 @@ def test_the_commands_of_a_page_and_what_it_says_of_them() -> None:
     assert (second.commands, second.said) == (("cat",), None)
 
 
-@pytest.mark.usefixtures("untraced_children")
 class TestFollowing:
     def test_numbers_and_columns_may_differ_and_input_is_empty(self, tmp_path: Path) -> None:
         followed = session(PAGE, tmp_path)

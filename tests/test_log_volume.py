@@ -130,7 +130,6 @@ def run(case: str) -> tuple[list[int], Sequence[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced_children")
 def test_ten_seconds_of_failing_at_100_hz_are_less_than_100_lines() -> None:
     with ThreadPoolExecutor(2) as pool:
         for case, (counts, lines) in zip(CASES, pool.map(run, CASES), strict=True):

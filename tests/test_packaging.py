@@ -15,7 +15,7 @@ import pytest
 
 import horus_trio
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 

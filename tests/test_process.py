@@ -37,6 +37,11 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
+def untraced_children() -> None:
+    """Coverage is measured in worker processes, too."""
+
+
+@pytest.fixture(autouse=True)
 def _parallel(require: Callable[[str, bool, str], None]) -> None:
     try:
         import trio_parallel  # noqa: F401

@@ -82,7 +82,6 @@ def test_the_test_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced_children")
 def test_the_demo_ends_like_this(tmp_path: Path) -> None:
     (said,) = re.findall(r"It ends like this.*?```\n(.*?)```", TEXT, re.DOTALL)
     missing = ["it has not run"]

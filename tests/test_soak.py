@@ -656,7 +656,6 @@ def verdicts_in(said: str) -> dict[str, str]:
 
 @pytest.mark.slow
 @on_linux
-@pytest.mark.usefixtures("untraced_children")
 def test_sixty_nodes_live_for_some_seconds(tmp_path: Path) -> None:
     said, complaints = start("6", "--record", "--to", str(tmp_path)).communicate(timeout=90)
     assert complaints == ""
@@ -678,7 +677,6 @@ def test_sixty_nodes_live_for_some_seconds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @on_linux
-@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.parametrize("plants", [("memory", "descriptors", "threads"), ("rates",)], ids=len)
 def test_planted_faults_are_noticed(plants: tuple[str, ...]) -> None:
     asked = [f"--plant={plant}" for plant in plants]
@@ -694,7 +692,6 @@ def test_planted_faults_are_noticed(plants: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 @on_linux
-@pytest.mark.usefixtures("untraced_children")
 def test_ctrl_c_ends_it_with_what_was_told_so_far() -> None:
     soak = start("600")
     assert soak.stdout is not None

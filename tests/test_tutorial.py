@@ -95,7 +95,6 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_shows_what_it_says(page: Path, terminal: Terminal) -> None:
     shown = blocks(page)

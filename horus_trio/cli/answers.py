@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..arguments import is_number
 from ..printable import one_line
 from .errors import FAILED, CommandFailed
 
@@ -41,12 +42,7 @@ def text(values: object, key: str) -> str:
 def number(values: object, key: str) -> float:
     """A number that can be shown."""
     value: Any = part(values, key, object)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not -LARGEST < value < LARGEST
-        or not math.isfinite(value)
-    ):
+    if not is_number(value) or not -LARGEST < value < LARGEST or not math.isfinite(value):
         raise _strange(key, value)
     return value
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import trio
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError
 from .errors import ConnectFailed
 
@@ -30,11 +31,7 @@ def checked(what: str, host: object, port: object, *, lowest_port: int = 1) -> A
             f'{what}: host={host!r}, expected a name or an address, such as "192.168.0.7"; all '
             'addresses of this machine are "0.0.0.0" or "::"'
         )
-    if (
-        isinstance(port, bool)
-        or not isinstance(port, int)
-        or not lowest_port <= port <= HIGHEST_PORT
-    ):
+    if not is_whole(port, lowest_port, HIGHEST_PORT):
         free = "; 0 takes one that is free" if lowest_port == 0 else ""
         raise ConfigurationError(
             f"{what}: port={port!r}, expected a whole number from {lowest_port} to "

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Unpack
 
 import trio
 
+from ..arguments import is_positive
 from ..errors import ConfigurationError
 from ..logs import WarningLog
 from ..node import AsyncNode, Seat
@@ -103,11 +104,7 @@ class DriverNode(AsyncNode):
         for option, seconds in (("stale_after", stale_after), ("reconnect_after", reconnect_after)):
             if seconds is None:
                 continue
-            if (
-                isinstance(seconds, bool)
-                or not isinstance(seconds, (int, float))
-                or not 0 < seconds < math.inf
-            ):
+            if not is_positive(seconds):
                 raise ConfigurationError(
                     f"DriverNode({name!r}): {option}={seconds!r}, expected a finite number of "
                     "seconds above 0, or None"

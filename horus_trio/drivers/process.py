@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import math
 import os
 import shlex
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+from ..arguments import is_positive
 from ..errors import ConfigurationError
 from .child import Child
 from .errand import Errand
@@ -78,11 +78,7 @@ class Subprocess(StreamDriver):
                 f"Subprocess(command={command!r:.80}): expected program and arguments as strings, "
                 'such as ["cat", "-u"]'
             )
-        if (
-            isinstance(grace, bool)
-            or not isinstance(grace, (int, float))
-            or not 0 <= grace < math.inf
-        ):
+        if not is_positive(grace, or_zero=True):
             raise ConfigurationError(
                 f"Subprocess(grace={grace!r}): expected a finite number of seconds, 0 or more"
             )

@@ -20,6 +20,7 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import trio
 
+from ..arguments import is_positive, is_whole
 from ..errors import ConfigurationError
 from .driver import Driver, DriverState, DriverStatistics
 from .errors import QueryTimeout, ReceiveFailed
@@ -82,7 +83,7 @@ class QueryDriver(Generic[T]):
                 f"QueryDriver(late_within={late_within:g}): expected at least reply_within="
                 f"{reply_within:g}, since a reply may come until then"
             )
-        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        if not is_whole(retries, 0):
             raise ConfigurationError(
                 f"QueryDriver(retries={retries!r}): expected a whole number, 0 or more"
             )
@@ -259,12 +260,7 @@ class QueryDriver(Generic[T]):
 
 
 def _seconds(name: str, value: Any, *, above_zero: bool = False) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not 0 <= value < math.inf
-        or (above_zero and value == 0)
-    ):
+    if not is_positive(value, or_zero=not above_zero):
         raise ConfigurationError(
             f"QueryDriver({name}={value!r}): expected a finite number of seconds, "
             f"{'above 0' if above_zero else '0 or more'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError
 
 __all__ = ["LossCounter"]
@@ -27,12 +28,12 @@ class LossCounter:
     """
 
     def __init__(self, modulus: int = 2**16, *, window: int = 64) -> None:
-        if isinstance(modulus, bool) or not isinstance(modulus, int) or modulus < 8:
+        if not is_whole(modulus, 8):
             raise ConfigurationError(
                 f"LossCounter(modulus={modulus!r}): expected a whole number, 8 or more, such as "
                 "2**16 for a number of two bytes"
             )
-        if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        if not is_whole(window, 1):
             raise ConfigurationError(
                 f"LossCounter(window={window!r}): expected a whole number, 1 or more"
             )

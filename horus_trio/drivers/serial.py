@@ -16,6 +16,7 @@ from types import ModuleType
 
 import trio
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError
 from .errand import Errand
 from .errors import ConnectFailed, MissingExtra
@@ -72,7 +73,7 @@ class SerialPort(StreamDriver):
             raise ConfigurationError(
                 f'SerialPort(port={port!r}): expected a path, such as "/dev/ttyUSB0"'
             )
-        if isinstance(baudrate, bool) or not isinstance(baudrate, int) or baudrate < 1:
+        if not is_whole(baudrate, 1):
             raise ConfigurationError(
                 f"SerialPort(baudrate={baudrate!r}): expected bits a second, a whole number such "
                 "as 115200"

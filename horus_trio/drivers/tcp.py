@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import trio
 
+from ..arguments import is_number, is_positive
 from ..errors import ConfigurationError
 from .addresses import (
     Address,
@@ -61,11 +62,7 @@ class TcpClient(StreamDriver):
     ) -> None:
         super().__init__(framing)
         self._address = checked(type(self).__qualname__, host, port)
-        if (
-            isinstance(connect_within, bool)
-            or not isinstance(connect_within, (int, float))
-            or not 0 < connect_within < math.inf
-        ):
+        if not is_positive(connect_within):
             raise ConfigurationError(
                 f"TcpClient(connect_within={connect_within!r}): expected a finite number of "
                 "seconds above 0"
@@ -252,11 +249,7 @@ def checked_keepalive(what: str, keepalive: float | None) -> float | None:
     """
     if keepalive is None:
         return None
-    if (
-        isinstance(keepalive, bool)
-        or not isinstance(keepalive, (int, float))
-        or not 1 <= keepalive <= 32767
-    ):
+    if not is_number(keepalive) or not 1 <= keepalive <= 32767:
         raise ConfigurationError(
             f"{what}(keepalive={keepalive!r}): expected seconds from 1 to 32767, or None"
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError
 from .addresses import Address, address_of, checked, connect_failed, host_and_port, resolve
 from .driver import Driver, DriverStatistics
@@ -73,11 +74,7 @@ class Udp(Driver[bytes]):
             )
         self._local = None if local is None else _pair("Udp(local=…)", local, lowest_port=0)
         self._remote = None if remote is None else _pair("Udp(remote=…)", remote)
-        if (
-            isinstance(max_datagram, bool)
-            or not isinstance(max_datagram, int)
-            or not 1 <= max_datagram <= MAX_DATAGRAM
-        ):
+        if not is_whole(max_datagram, 1, MAX_DATAGRAM):
             raise ConfigurationError(
                 f"Udp(max_datagram={max_datagram!r}): expected bytes, from 1 to {MAX_DATAGRAM}"
             )

@@ -22,6 +22,7 @@ from typing import Self
 
 import trio
 
+from ..arguments import is_positive, is_whole
 from ..errors import AlreadyRunning, ConfigurationError
 
 __all__ = ["Helper", "check_count", "check_name", "check_seconds"]
@@ -143,7 +144,7 @@ def check_name(owner: str, name: object) -> str:
 
 def check_count(owner: str, what: str, value: object, *, least: int = 1) -> int:
     """The whole number, if it is one and not below `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value, least):
         raise ConfigurationError(
             f"{owner}: {what}={value!r}, expected a whole number, {least} or more"
         )
@@ -152,11 +153,7 @@ def check_count(owner: str, what: str, value: object, *, least: int = 1) -> int:
 
 def check_seconds(owner: str, what: str, value: object, *, zero: bool = False) -> float:
     """The finite number of seconds, above 0, or 0 where that is allowed."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not (0 < value < math.inf or (zero and value == 0))
-    ):
+    if not is_positive(value, or_zero=zero):
         expected = "a finite number of seconds" + (", 0 or more" if zero else " above 0")
         raise ConfigurationError(f"{owner}: {what}={value!r}, expected {expected}")
     return float(value)

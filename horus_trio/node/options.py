@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 import trio
 
+from ..arguments import is_number, is_positive, is_whole
 from ..errors import ConfigurationError, nearest
 from ..policies import FailurePolicy, Miss, Restart
 from ..printable import one_line
@@ -144,9 +144,7 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
         expected = "a finite number of seconds" + (", 0 or more" if zero else " above 0")
         if optional:
             expected += ", or None"
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise refuse(option, expected)
-        if not (0 < value < math.inf or (zero and value == 0)):
+        if not is_positive(value, or_zero=zero):
             raise refuse(option, expected)
         values[option] = float(value)
 
@@ -155,11 +153,7 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
         raise refuse("name", "a printable, non-empty str")
     rate = values.get("rate")
     if rate is not None:
-        if (
-            isinstance(rate, bool)
-            or not isinstance(rate, (int, float))
-            or not 0 < rate <= HIGHEST_RATE
-        ):
+        if not is_number(rate) or not 0 < rate <= HIGHEST_RATE:
             raise refuse("rate", f"a number of Hz above 0 and at most {HIGHEST_RATE:g}, or None")
         values["rate"] = float(rate)
     if values.get("phase", "spread") != "spread":
@@ -170,7 +164,7 @@ def resolve_options(owner: str, given: Mapping[str, Any]) -> NodeOptions:
     check_seconds("init_timeout", optional=False)
     check_seconds("shutdown_timeout", optional=False)
     order = values.get("order", 0)
-    if isinstance(order, bool) or not isinstance(order, int):
+    if not is_whole(order):
         raise refuse("order", "a whole number")
     if not isinstance(values.get("on_miss", Miss.SKIP), Miss):
         raise refuse("on_miss", "a horus_trio.Miss, such as Miss.SKIP")

@@ -12,6 +12,7 @@ from typing import Self, TextIO, cast
 
 import trio
 
+from ..arguments import is_whole
 from ..errors import AlreadyRunning, ConfigurationError, NotRunning
 from ..executor import AsyncIOExecutor
 from ..node import Hooks
@@ -57,7 +58,7 @@ class Profiler:
             raise ConfigurationError(
                 f"Profiler({scheduler!r}): expected the horus_trio.Scheduler to measure"
             )
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        if not is_whole(keep, 1):
             raise ConfigurationError(f"Profiler(keep={keep!r}): expected a whole number above 0")
         self._scheduler = scheduler
         self._keep = keep

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, Unpack
 
 import trio
 
+from ..arguments import is_positive
 from ..errors import (
     AlreadyRunning,
     ConfigurationError,
@@ -350,11 +351,7 @@ class Scheduler:
             ConfigurationError: `duration` makes no sense.
             NotRunning: Called inside a running asyncio loop.
         """
-        if duration is not None and (
-            isinstance(duration, bool)
-            or not isinstance(duration, (int, float))
-            or not 0 <= duration < math.inf
-        ):
+        if duration is not None and not is_positive(duration, or_zero=True):
             raise ConfigurationError(
                 f"run(duration={duration!r}): expected a finite number of seconds, 0 or more, "
                 "or None to run until stopped"

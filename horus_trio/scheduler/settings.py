@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 
+from ..arguments import is_positive, is_whole
 from ..errors import ConfigurationError
 from ..executor import AsyncIOExecutor
 from ..timer import HIGHEST_RATE
@@ -47,7 +47,7 @@ class SchedulerSettings:
                 f"limiter={self.limiter!r}: expected a trio.CapacityLimiter, or None for one of 4"
             )
         bound = self.max_abandoned
-        if isinstance(bound, bool) or not isinstance(bound, int) or bound < 0:
+        if not is_whole(bound, 0):
             raise ConfigurationError(f"max_abandoned={bound!r}: expected a whole number, 0 or more")
 
 
@@ -66,7 +66,7 @@ class Staging:
 
 def above_zero(option: str, value: Any, unit: str) -> float:
     """Check that a value is a finite number above 0, of the unit named in the message."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_positive(value):
         raise ConfigurationError(f"{option}={value!r}: expected a finite number of {unit} above 0")
     return float(value)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import trio
 
+from ..arguments import is_positive
 from ..errors import AsyncCallInThread, ConfigurationError, NotRunning
 from ..executor import AsyncIOExecutor, ThreadCall, stack_of
 from ..helpers.at_work import current_at_work
@@ -34,9 +35,7 @@ def blocking_delay(seconds: float) -> None:
         ConfigurationError: `seconds` is not a finite number, 0 or more.
         NotRunning: The harness was closed meanwhile.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(f"blocking_delay({seconds!r}): expected a number of seconds")
-    if not 0 <= seconds < math.inf:
+    if not is_positive(seconds, or_zero=True):
         raise ConfigurationError(
             f"blocking_delay({seconds!r}): expected a finite number of seconds, 0 or more"
         )

@@ -21,6 +21,7 @@ from typing import Protocol
 import trio
 import trio.testing
 
+from ..arguments import is_positive
 from ..errors import ConfigurationError, HorusError
 from .internals import Runner, current_runner
 
@@ -236,11 +237,7 @@ def check_seconds(seconds: float) -> float:
     Raises:
         ConfigurationError: Not a finite number, 0 or more.
     """
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 0 <= seconds < math.inf
-    ):
+    if not is_positive(seconds, or_zero=True):
         raise ConfigurationError(
             f"advance({seconds!r}): expected a finite number of seconds, 0 or more; "
             "time does not go backwards"

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import trio
 
+from ..arguments import is_number, is_positive, is_whole
 from ..drivers import ConnectFailed, DeviceGone, Driver
 from ..errors import ConfigurationError
 
@@ -50,12 +51,12 @@ class FakeDriver(Driver[T]):
         name: str = "FakeDriver",
     ) -> None:
         super().__init__()
-        if isinstance(capacity, bool) or not capacity >= 1:
+        if not is_number(capacity) or not capacity >= 1:
             raise ConfigurationError(
                 f"FakeDriver(capacity={capacity!r}): expected a number of messages, 1 or more; "
                 "leave it out for one that takes any number"
             )
-        if isinstance(latency, bool) or not 0 <= latency < math.inf:
+        if not is_positive(latency, or_zero=True):
             raise ConfigurationError(
                 f"FakeDriver(latency={latency!r}): expected a finite number of seconds, 0 or more"
             )
@@ -129,7 +130,7 @@ class FakeDriver(Driver[T]):
             raise ConfigurationError(
                 f"FakeDriver.fail({verb!r}): expected 'open', 'receive' or 'send'"
             )
-        if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        if not is_whole(after, 0):
             raise ConfigurationError(
                 f"FakeDriver.fail({verb!r}, after={after!r}): expected a whole number of calls, "
                 "0 or more"

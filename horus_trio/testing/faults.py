@@ -12,12 +12,12 @@ import contextlib
 import copy
 import difflib
 import enum
-import math
 import random
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..arguments import is_number, is_positive, is_whole
 from ..errors import ConfigurationError
 
 __all__ = ["HOOKS", "VERBS", "Fault", "FaultKind", "FaultMethods", "Faults"]
@@ -182,11 +182,7 @@ class FaultMethods(abc.ABC):
         node: str | None = None,
     ) -> Fault:
         """Wait before making the call; a message of a topic comes later, its sender goes on."""
-        if (
-            isinstance(seconds, bool)
-            or not isinstance(seconds, (int, float))
-            or not 0 < seconds < math.inf
-        ):
+        if not is_positive(seconds):
             raise ConfigurationError(
                 f"delay({where!r}, {seconds!r}): expected a finite number of seconds above 0"
             )
@@ -241,7 +237,7 @@ class FaultMethods(abc.ABC):
                 plain `OSError`. Messages and received data are cut without an error.
             keep: The fraction of the data that remains, 0 or more and below 1.
         """
-        if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 <= keep < 1:
+        if not is_number(keep) or not 0 <= keep < 1:
             raise ConfigurationError(
                 f"partial({where!r}, keep={keep!r}): expected a fraction of at least 0, below 1"
             )
@@ -327,7 +323,7 @@ def _calls(kind: FaultKind, at: int | Iterable[int] | None) -> frozenset[int] | 
         calls = frozenset([at] if isinstance(at, int) else at)
     except TypeError:
         calls = frozenset()
-    if not calls or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in calls):
+    if not calls or any(not is_whole(n, 1) for n in calls):
         raise ConfigurationError(
             f"{kind.value}(at={given!r}): expected the number of a call, 1 or more, or several"
         )
@@ -337,11 +333,7 @@ def _calls(kind: FaultKind, at: int | Iterable[int] | None) -> frozenset[int] | 
 def _chance(kind: FaultKind, probability: float | None) -> float | None:
     if probability is None:
         return None
-    if (
-        isinstance(probability, bool)
-        or not isinstance(probability, (int, float))
-        or not 0 <= probability <= 1
-    ):
+    if not is_number(probability) or not 0 <= probability <= 1:
         raise ConfigurationError(
             f"{kind.value}(probability={probability!r}): expected a number from 0 to 1"
         )

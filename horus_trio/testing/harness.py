@@ -6,6 +6,7 @@ import collections
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError, UnknownNode, UnknownTopic, nearest
 from ..executor import NodeRunner
 from ..health import NodeState, NodeStatistics
@@ -284,7 +285,7 @@ class Harness(FaultMethods):
         await self._stage.drive(self.now)
 
     async def _tick(self, count: int, node: Node | str | None, within: float) -> list[AsyncResult]:
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if not is_whole(count, 1):
             raise ConfigurationError(f"tick({count!r}): expected a whole number, 1 or more")
         self._stage.require_running("tick()")
         record = self._stage.record

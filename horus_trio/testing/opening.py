@@ -9,12 +9,12 @@ ready tasks, chance faults and jitter all follow from one seed.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import AsyncGenerator, Callable
 from typing import Unpack
 
 import trio
 
+from ..arguments import is_positive, is_whole
 from ..errors import ConfigurationError
 from ..node import Node, OptionKeywords
 from ..scheduler import Scheduler
@@ -132,17 +132,13 @@ def _belongs_to_trio(error: BaseException) -> bool:
 
 
 def _check_arguments(seed: int | None, real_limit: float, history: int) -> None:
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+    if seed is not None and not is_whole(seed):
         raise ConfigurationError(f"seed={seed!r}: expected a whole number, or None to draw one")
-    if (
-        isinstance(real_limit, bool)
-        or not isinstance(real_limit, (int, float))
-        or not 0 < real_limit < math.inf
-    ):
+    if not is_positive(real_limit):
         raise ConfigurationError(
             f"real_limit={real_limit!r}: expected a finite number of seconds above 0"
         )
-    if isinstance(history, bool) or not isinstance(history, int) or history < 1:
+    if not is_whole(history, 1):
         raise ConfigurationError(f"history={history!r}: expected a whole number, 1 or more")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from ..arguments import is_positive, is_whole
 from ..errors import ConfigurationError
 from .subscription import Overflow
 
@@ -37,7 +37,7 @@ class Sub:
     def __post_init__(self) -> None:
         check_topic(self.topic)
         _check_type(self)
-        if isinstance(self.capacity, bool) or not isinstance(self.capacity, int):
+        if not is_whole(self.capacity):
             raise ConfigurationError(
                 f"Sub({self.topic!r}): capacity is {self.capacity!r}, expected a whole number"
             )
@@ -51,9 +51,7 @@ class Sub:
                 "horus_trio.Overflow, such as Overflow.LATEST"
             )
         max_age = self.max_age
-        if max_age is not None and (
-            not isinstance(max_age, (int, float)) or not 0 < max_age < math.inf
-        ):
+        if max_age is not None and not is_positive(max_age):
             raise ConfigurationError(
                 f"Sub({self.topic!r}): max_age is {self.max_age!r}, "
                 "expected a finite number of seconds above 0, or None"

@@ -22,6 +22,7 @@ from typing import Generic, Self, TypeVar, cast
 import outcome
 import trio
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError, MessageChanged, MessageTypeError
 from ..messages import Fence, current_fence
 from .bell import Bell, Ringer, Rung, current_bell, ring
@@ -207,7 +208,7 @@ class Hub(Generic[T]):
             overflow: What happens to one more.
             like: A subscription to this hub: begin with what is waiting in it.
         """
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        if not is_whole(capacity, 1):
             raise ConfigurationError(
                 f"topic {self._name!r}: capacity is {capacity!r}, expected a whole number above 0"
             )

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from ..arguments import is_whole
 from ..errors import ConfigurationError
 from ..messages import Fence, current_fence
 from .waiting import TaskWaiter, ThreadWaiter, Waiter, refuse_on_loop
@@ -48,7 +49,7 @@ class Link(Generic[T]):
     def __init__(self, name: str, capacity: int = 64) -> None:
         if not isinstance(name, str) or not name or not name.isprintable():
             raise ConfigurationError(f"link name {name!r}: expected a printable, non-empty str")
-        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        if not is_whole(capacity, 1):
             raise ConfigurationError(
                 f"link {name!r}: capacity is {capacity!r}, expected a whole number above 0"
             )

@@ -21,15 +21,13 @@ PACKAGES = (ORIGINAL, FACADE)
 
 
 @pytest.fixture
-def on_facade(tmp_path: Path, untraced_children: None) -> Callable[[str], Observed]:
+def on_facade(tmp_path: Path) -> Callable[[str], Observed]:
     """Runs a program's text on the facade."""
     return lambda program: observe(FACADE, program, tmp_path)
 
 
 @pytest.fixture
-def on_both(
-    tmp_path: Path, untraced_children: None, require: Callable[[str, bool, str], None]
-) -> Callable[[str], Both]:
+def on_both(tmp_path: Path, require: Callable[[str, bool, str], None]) -> Callable[[str], Both]:
     """Runs a program's text on HORUS's own package, and on the facade."""
     require("HORUS's own package", has_original(), HOW_TO_INSTALL)
 

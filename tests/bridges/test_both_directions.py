@@ -13,7 +13,6 @@ import pytest
 import horus_trio
 
 pytestmark = [
-    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.skipif(  # to import it here would change every `asyncio.run` of this process
         importlib.util.find_spec("trio_asyncio") is None
         or importlib.util.find_spec("horus_trio.bridges.asyncio.node") is None,

@@ -434,7 +434,6 @@ def test_where_they_differ_on_purpose(on_both: OnBoth) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_signals(
     tmp_path: Path,
-    untraced_children: None,
     require: Callable[[str, bool, str], None],
     signum: signal.Signals,
 ) -> None:

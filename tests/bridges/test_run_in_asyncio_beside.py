@@ -15,8 +15,6 @@ import pytest
 import horus_trio
 from horus_trio.bridges.asyncio.host import Host
 
-pytestmark = pytest.mark.usefixtures("untraced_children")
-
 ROOT = Path(horus_trio.__file__).parents[1]
 
 PRELUDE = """

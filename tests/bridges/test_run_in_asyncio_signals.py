@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from children import Child
 
-pytestmark = pytest.mark.usefixtures("untraced_children")
-
 PROGRAM = """
 import asyncio
 from horus_trio.bridges import run_in_asyncio

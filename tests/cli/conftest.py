@@ -10,6 +10,11 @@ from command_line import short_folder
 
 
 @pytest.fixture(autouse=True)
+def untraced_children() -> None:
+    """Coverage is measured in children, too: commands run in them."""
+
+
+@pytest.fixture(autouse=True)
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder in which robots have their sockets during the test."""
     with short_folder() as folder:

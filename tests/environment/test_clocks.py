@@ -14,7 +14,6 @@ import pytest
 from environment.robot import at_best, ended, run, started
 
 pytestmark = [
-    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
 ]

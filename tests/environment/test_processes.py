@@ -9,7 +9,6 @@ import pytest
 from environment.robot import at_best, run
 
 pytestmark = [
-    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]

@@ -13,7 +13,6 @@ import pytest
 from environment.robot import Told, at_best, ended, started
 
 pytestmark = [
-    pytest.mark.usefixtures("untraced_children"),
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="pipes are sized by a call of Linux"),
 ]

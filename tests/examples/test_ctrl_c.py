@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = [

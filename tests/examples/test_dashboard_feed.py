@@ -27,7 +27,7 @@ pytest.importorskip("trio_websocket")
 
 from simulated.dashboard import Dashboard  # it needs that package
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "dashboard_feed.py"
 

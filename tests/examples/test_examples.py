@@ -16,7 +16,7 @@ import trio
 
 import horus_trio as horus
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "examples"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "mqtt_thermostat.py"
 

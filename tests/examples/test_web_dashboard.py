@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced_children")]
+pytestmark = pytest.mark.slow
 
 aiohttp = pytest.importorskip("aiohttp")
 pytest.importorskip("fastapi")

@@ -289,7 +289,7 @@ def test_another_users_is_not_asked(runtime: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_the_live_table_of_one(runtime: Path, untraced_children: None) -> None:
+def test_a_terminal_shows_the_live_table_of_one(runtime: Path) -> None:
     """On a real terminal, where pictures are redrawn."""
     evil = EVIL["breaks the line"][:8] + EVIL["C1"][:3] + EVIL["clears"][:7]
     with hostile_robot(runtime, saying(evil)), Screen("top", "--interval", "0.1") as screen:

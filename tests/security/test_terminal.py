@@ -247,9 +247,7 @@ ROBOT = f"""
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--plain"], ["--quiet"]], ids=["live", "plain", "quiet"])
-def test_a_robot_on_a_real_terminal(
-    options: list[str], tmp_path: Path, runtime: Path, untraced_children: None
-) -> None:
+def test_a_robot_on_a_real_terminal(options: list[str], tmp_path: Path, runtime: Path) -> None:
     program = write_program(tmp_path, ROBOT)
     with Screen("run", f"{program}:nodes", "--duration", "2", *options) as screen:
         shown = screen.read()
@@ -260,9 +258,7 @@ def test_a_robot_on_a_real_terminal(
 
 
 @pytest.mark.slow
-def test_looking_into_it_on_a_real_terminal(
-    tmp_path: Path, runtime: Path, untraced_children: None
-) -> None:
+def test_looking_into_it_on_a_real_terminal(tmp_path: Path, runtime: Path) -> None:
     # Nobody reads its terminal meanwhile, so nothing may log there on the loop.
     quiet = ROBOT.replace("critical=True", "critical=False").replace('"library"', '"horus_trio.x"')
     program = write_program(tmp_path, quiet.replace(".warning(", ".debug("))

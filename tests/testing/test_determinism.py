@@ -20,8 +20,6 @@ from horus_trio.testing import HarnessError, open_harness, payload_hash
 
 PROGRAM = Path(__file__).parent.parent / "twelve_nodes.py"
 
-pytestmark = pytest.mark.usefixtures("untraced_children")
-
 
 def robot(*arguments: object, hash_seed: str = "random") -> str:
     """What the twelve-node program prints, run in a process of its own."""

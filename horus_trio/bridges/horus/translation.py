@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...arguments import is_number
 from ...node import OptionKeywords
 from ...policies import (
     CircuitBreaker,
@@ -143,7 +144,7 @@ def _refuse_microseconds(what: str, value: float | None, most: float) -> None:
 def _check_seconds(what: str, value: Any) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise TypeError(f"{what}={value!r}: expected a number of seconds")
     if not 0 < value < math.inf:
         raise Refused(f"{what} must be positive and finite")

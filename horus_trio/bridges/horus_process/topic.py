@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ...topics import Pub, Sub
 
@@ -56,11 +57,7 @@ class HorusTopic:
                 f"HorusTopic({self.name!r}): type is {self.type!r:.80}, expected a message class, "
                 "or None for dicts"
             )
-        if (
-            isinstance(self.capacity, bool)
-            or not isinstance(self.capacity, int)
-            or not 1 <= self.capacity <= MOST
-        ):
+        if not is_whole(self.capacity, 1, MOST):
             raise ConfigurationError(
                 f"HorusTopic({self.name!r}): capacity is {self.capacity!r}, expected a whole "
                 f"number from 1 to {MOST}"

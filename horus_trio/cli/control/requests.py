@@ -16,6 +16,7 @@ from typing import Any
 import horus_trio as horus
 from horus_trio.errors import nearest
 
+from ...arguments import is_whole
 from ..frame import Frame
 from .errors import ControlError
 
@@ -68,7 +69,7 @@ def checked(do: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
         if name not in known:
             raise ControlError(f"{do}: no argument {name[:80]!r}{nearest(name[:80], known)}")
-        if known[name] is float and isinstance(value, int) and not isinstance(value, bool):
+        if known[name] is float and is_whole(value):
             value = float(value) if abs(value) < 1 << 64 else float("inf")
         if not isinstance(value, known[name]):
             raise ControlError(f"{do}: {name}={value!r:.80}, expected a {_SPOKEN[known[name]]}")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import trio
 
+from ...arguments import is_number, is_positive, is_whole
 from ...errors import ConfigurationError
 from ..driver import DriverStatistics
 from ..errors import ConnectFailed
@@ -113,11 +114,11 @@ class Camera(ReceiveOnlyDriver[Frame]):
             ("connect_within", connect_within),
             ("stalled_after", stalled_after),
         ):
-            if not _is_number(seconds) or not 0 < seconds < math.inf:
+            if not is_positive(seconds):
                 raise ConfigurationError(
                     f"Camera({option}={seconds!r:.80}): expected a finite number of seconds above 0"
                 )
-        if not _is_whole(max_abandoned) or max_abandoned < 1:
+        if not is_whole(max_abandoned, 1):
             raise ConfigurationError(
                 f"Camera(max_abandoned={max_abandoned!r:.80}): expected a whole number of threads, "
                 "1 or more"
@@ -299,12 +300,12 @@ def _checked_format(wanted: object, source: Source) -> CameraFormat:
     if size is not None and not (
         isinstance(size, (tuple, list))
         and len(size) == 2
-        and all(_is_whole(side) and side > 0 for side in size)
+        and all(is_whole(side, 1) for side in size)
     ):
         raise ConfigurationError(
             f"CameraFormat(size={size!r:.80}): expected width and height, such as (640, 480)"
         )
-    if wanted.rate is not None and not (_is_number(wanted.rate) and 0 < wanted.rate < math.inf):
+    if wanted.rate is not None and not (is_number(wanted.rate) and 0 < wanted.rate < math.inf):
         raise ConfigurationError(
             f"CameraFormat(rate={wanted.rate!r:.80}): expected frames a second, above 0"
         )
@@ -317,18 +318,10 @@ def _checked_format(wanted: object, source: Source) -> CameraFormat:
         )
     properties = wanted.properties
     if not isinstance(properties, Mapping) or not all(
-        _is_whole(number) and _is_number(value) for number, value in properties.items()
+        is_whole(number) and is_number(value) for number, value in properties.items()
     ):
         raise ConfigurationError(
             f"CameraFormat(properties={properties!r:.80}): expected numbers by number, such as "
             "{cv2.CAP_PROP_EXPOSURE: 100}"
         )
     return wanted
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 
 __all__ = ["Kind", "Source", "source_of"]
@@ -53,7 +54,7 @@ def source_of(given: object) -> Source:
     Raises:
         ConfigurationError: It is none.
     """
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+    if is_whole(given, 0):
         return Source("device", given, str(given))
     text = os.fsdecode(given) if isinstance(given, (str, os.PathLike)) else ""
     if not text or "\0" in text or not _is_a_name(text):

@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..driver import Driver, DriverStatistics
 from ..errors import FrameError
@@ -94,9 +95,7 @@ class CanBus(Driver[CanFrame]):
                 f"CanBus(interface={interface!r:.80}): expected the name of one of python-can's "
                 'interfaces, such as "slcan" or "socketcan"'
             )
-        if bitrate is not None and (
-            isinstance(bitrate, bool) or not isinstance(bitrate, int) or bitrate < 1
-        ):
+        if bitrate is not None and not is_whole(bitrate, 1):
             raise ConfigurationError(
                 f"CanBus(bitrate={bitrate!r:.80}): expected bits a second, a whole number such as "
                 "500_000, or None"

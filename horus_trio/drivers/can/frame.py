@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass, field
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..errors import FrameError
 
@@ -131,7 +132,7 @@ class CanFrame:
                 "CanFrame(is_remote=True): a remote frame has no data, and CAN FD has none; say "
                 "with remote_length how many bytes are asked for"
             )
-        if isinstance(length, bool) or not isinstance(length, int) or not 0 <= length <= 8:
+        if not is_whole(length, 0, 8):
             raise FrameError(f"CanFrame(remote_length={length!r}): expected 0 to 8")
 
     def __repr__(self) -> str:
@@ -172,7 +173,7 @@ class CanFilter:
 
     def __post_init__(self) -> None:
         for name, value in (("id", self.id), ("mask", self.mask)):
-            if isinstance(value, bool) or not isinstance(value, int):
+            if not is_whole(value):
                 raise ConfigurationError(
                     f"CanFilter({name}={value!r:.80}): expected a whole number, such as 0x7FF"
                 )

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 import trio
 
+from ...arguments import is_positive
 from ...errors import ConfigurationError
 from ..driver import DriverStatistics
 from ..errors import ConnectFailed, DeviceGone
@@ -102,11 +103,7 @@ class EdgeInput(ReceiveOnlyDriver[Edge]):
             raise ConfigurationError(
                 f"EdgeInput(form={form!r:.80}): expected 'levels', 'value' or 'gpiochip'"
             )
-        if debounce is not None and (
-            isinstance(debounce, bool)
-            or not isinstance(debounce, (int, float))
-            or not 0 < debounce < math.inf
-        ):
+        if debounce is not None and not is_positive(debounce):
             raise ConfigurationError(
                 f"EdgeInput(debounce={debounce!r}): expected a finite number of seconds above 0, "
                 "or None"

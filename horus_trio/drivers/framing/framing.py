@@ -12,9 +12,11 @@ or of what the format adds to it, or it is `Framing.discarded`, or it is `Framin
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..errors import FrameError
 
@@ -128,12 +130,7 @@ def check_number(
     owner: object, name: str, value: int, *, least: int, most: int | None = None, what: str
 ) -> None:
     """Refuse an argument that is not a whole number in a range."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    if not is_whole(value, least, math.inf if most is None else most):
         span = f"{least} or more" if most is None else f"{least} to {most}"
         raise ConfigurationError(
             f"{type(owner).__name__}({name}={value!r}): expected {what}, {span}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from ...arguments import is_number
 from ...errors import ConfigurationError
 
 __all__ = ["JsonField", "JsonPath", "NotThere", "pick"]
@@ -81,7 +82,7 @@ class JsonField:
         if self.unit_path is not None:
             _check_path("unit_path", self.unit_path)
         for bound in (self.low, self.high):
-            if isinstance(bound, bool) or not isinstance(bound, (int, float)) or bound != bound:
+            if not is_number(bound) or bound != bound:
                 raise ConfigurationError(
                     f"JsonField: expected low and high as numbers, got {bound!r}"
                 )
@@ -119,7 +120,7 @@ class JsonField:
         if kind is object and not number:
             good = value is not None
         elif number:
-            good = isinstance(value, (int, float)) and not isinstance(value, bool)
+            good = is_number(value)
         else:
             good = isinstance(value, kind)
         if good and isinstance(value, float) and kind in (int, float, object):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
+from ...arguments import is_number, is_whole
 from ...errors import ConfigurationError
 from ...helpers import RateLimiter
 from ..driver import DriverStatistics
@@ -371,11 +372,7 @@ def _retry_after(answer: Answer) -> float:
 def _check_seconds(
     owner: str, option: str, value: object, *, least: float = sys.float_info.min, zero: bool = False
 ) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not (least <= value <= sys.float_info.max or (zero and value == 0))
-    ):
+    if not is_number(value) or not (least <= value <= sys.float_info.max or (zero and value == 0)):
         bound = f"{least:g} or more, or 0" if zero else "above 0"
         raise ConfigurationError(
             f"{owner}({option}={value!r:.80}): expected a finite number of seconds, {bound}"
@@ -383,7 +380,7 @@ def _check_seconds(
 
 
 def _check_count(owner: str, option: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole(value, 1):
         raise ConfigurationError(
             f"{owner}({option}={value!r:.80}): expected a whole number, 1 or more"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..errors import FrameError
 
@@ -169,9 +170,7 @@ def _fault_of_rest(message: MqttMessage) -> str:
     if not isinstance(message.retain, bool):
         return f"retain={message.retain!r:.80}, expected True or False"
     seconds = message.expiry
-    if seconds is not None and (
-        isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds < 2**32
-    ):
+    if seconds is not None and not is_whole(seconds, 0, 2**32 - 1):
         return f"expiry={seconds!r:.80}, expected whole seconds from 0 to {2**32 - 1}, or None"
     if message.content_type is not None and (
         fault := fault_of_text(message.content_type, "content_type", empty=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from ...arguments import is_positive, is_whole
 from ...errors import ConfigurationError
 
 __all__ = ["MqttOptions"]
@@ -55,21 +55,13 @@ class MqttOptions:
             ("max_message", 1, LARGEST_MESSAGE),
         ):
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int)
-                or not lowest <= value <= highest
-            ):
+            if not is_whole(value, lowest, highest):
                 raise ConfigurationError(
                     f"MqttOptions({name}={value!r:.80}): expected a whole number from {lowest} to "
                     f"{highest}"
                 )
         seconds = self.connect_within
-        if (
-            isinstance(seconds, bool)
-            or not isinstance(seconds, (int, float))
-            or not 0 < seconds < math.inf
-        ):
+        if not is_positive(seconds):
             raise ConfigurationError(
                 f"MqttOptions(connect_within={seconds!r:.80}): expected a finite number of seconds "
                 "above 0"

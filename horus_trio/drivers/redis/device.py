@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import trio
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..addresses import connect_failed
 from ..driver import Driver, DriverStatistics
@@ -72,11 +73,7 @@ class RedisDriver(Driver[T]):
                 self._server = RedisServer.from_url(server)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{own}(server=…): {error}") from None
-        if (
-            isinstance(max_message, bool)
-            or not isinstance(max_message, int)
-            or not 1 <= max_message <= 512 * MIB
-        ):
+        if not is_whole(max_message, 1, 512 * MIB):
             raise ConfigurationError(
                 f"{own}(max_message={max_message!r}): expected bytes, from 1 to 512 MiB, which is "
                 "what Redis takes"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ...arguments import is_number
 from ..errors import FrameError
 
 __all__ = [
@@ -81,7 +82,7 @@ def _value(name: str | bytes, value: object) -> bytes:
         return bytes(value)
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if is_number(value):
         return repr(value).encode("ascii")
     raise FrameError(
         f"field {name!r:.80}: expected bytes, text, an int or a float, got "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...arguments import is_number
 from ...errors import ConfigurationError
 
 __all__ = ["ConsumerGroup"]
@@ -51,11 +52,7 @@ class ConsumerGroup:
                     f"ConsumerGroup({option}={flag!r:.80}): expected True or False"
                 )
         after = self.claim_after
-        if after is not None and (
-            isinstance(after, bool)
-            or not isinstance(after, (int, float))
-            or not 0.001 <= after < math.inf
-        ):
+        if after is not None and (not is_number(after) or not 0.001 <= after < math.inf):
             raise ConfigurationError(
                 f"ConsumerGroup(claim_after={after!r:.80}): expected a finite number of seconds, "
                 "0.001 or more, or None"

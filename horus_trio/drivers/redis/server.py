@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 import urllib.parse
 from dataclasses import dataclass, field
 
+from ...arguments import is_positive, is_whole
 from ...errors import ConfigurationError
 from ..addresses import checked, host_and_port
 from ..tcp import checked_keepalive
@@ -69,7 +69,7 @@ class RedisServer:
             raise ConfigurationError(
                 f"RedisServer(username={self.username!r}): needs password=…, too"
             )
-        if isinstance(self.db, bool) or not isinstance(self.db, int) or self.db < 0:
+        if not is_whole(self.db, 0):
             raise ConfigurationError(
                 f"RedisServer(db={self.db!r}): expected the number of a database, 0 or more"
             )
@@ -77,11 +77,7 @@ class RedisServer:
             raise ConfigurationError(
                 f"RedisServer(tls={self.tls!r:.80}): expected True, False, or an ssl.SSLContext"
             )
-        if (
-            isinstance(self.connect_within, bool)
-            or not isinstance(self.connect_within, (int, float))
-            or not 0 < self.connect_within < math.inf
-        ):
+        if not is_positive(self.connect_within):
             raise ConfigurationError(
                 f"RedisServer(connect_within={self.connect_within!r}): expected a finite number of "
                 "seconds above 0"

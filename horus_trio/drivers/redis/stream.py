@@ -7,6 +7,7 @@ import dataclasses
 
 import trio
 
+from ...arguments import is_whole
 from ...errors import ConfigurationError
 from ..driver import DriverState, DriverStatistics
 from ..errors import ConnectFailed, SendFailed
@@ -85,7 +86,7 @@ class RedisStream(RedisDriver[StreamEntry]):
         for option, number in (("max_length", max_length), ("batch", batch)):
             if number is None and option == "max_length":
                 continue
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            if not is_whole(number, 1):
                 raise ConfigurationError(
                     f"RedisStream({option}={number!r:.80}): expected a whole number, 1 or more"
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ...arguments import is_positive, is_whole
 from ...errors import ConfigurationError
 
 __all__ = ["Limits", "limits_of"]
@@ -35,7 +36,7 @@ def limits_of(
     Raises:
         ConfigurationError: They are not.
     """
-    if isinstance(max_message, bool) or not isinstance(max_message, int) or max_message < 1:
+    if not is_whole(max_message, 1):
         raise ConfigurationError(
             f"{what}(max_message={max_message!r:.80}): expected bytes, a whole number of 1 or more"
         )
@@ -56,6 +57,6 @@ def limits_of(
 
 def _seconds(value: object) -> float | None:
     """A finite time above 0; None: it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_positive(value):
         return None
     return float(value)

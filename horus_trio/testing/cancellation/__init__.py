@@ -15,6 +15,7 @@ from typing import Any, TypeVar, overload
 
 import trio
 
+from ...arguments import is_positive
 from ...errors import ConfigurationError
 from ..blocking import ThreadWatch
 from ..clock import VirtualClock
@@ -123,11 +124,7 @@ async def cancel_everywhere(
                 f"cancel_everywhere({name}={function!r}): expected a function, got "
                 f"{type(function).__name__}; pass the function itself, or a lambda"
             )
-    if (
-        isinstance(deadline, bool)
-        or not isinstance(deadline, (int, float))
-        or not 0 < deadline < math.inf
-    ):
+    if not is_positive(deadline):
         raise ConfigurationError(
             f"cancel_everywhere(deadline={deadline!r}): expected a finite number of seconds "
             "above 0; leave it out for 5 s"

@@ -16,6 +16,7 @@ from typing import Any
 import outcome
 import trio
 
+from ...arguments import is_whole
 from ...drivers import Framing
 from ...errors import ConfigurationError
 from ..blocking import ThreadWatch
@@ -120,7 +121,7 @@ async def check_driver(
             f"check_driver(messages={messages!r:.80}): expected at least two messages that differ"
         )
     for name, value in (("stream_bytes", stream_bytes), ("cycles", cycles)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_whole(value, 1):
             raise ConfigurationError(
                 f"check_driver({name}={value!r}): expected a whole number, 1 or more"
             )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Unpack
 
 import trio
 
+from ...arguments import is_positive, is_whole
 from ...errors import ConfigurationError, nearest
 from ...logs import engine_logger
 from ...node import (
@@ -82,13 +82,9 @@ def _specimen(
             f"check_node({make_node!r}): expected a class or a function that makes a node, since "
             "each rule needs a fresh one; pass the class, or `lambda: Camera(…)`"
         )
-    if isinstance(ticks, bool) or not isinstance(ticks, int) or ticks < 1:
+    if not is_whole(ticks, 1):
         raise ConfigurationError(f"check_node(ticks={ticks!r}): expected a whole number above 0")
-    if (
-        isinstance(real_limit, bool)
-        or not isinstance(real_limit, (int, float))
-        or not 0 < real_limit < math.inf
-    ):
+    if not is_positive(real_limit):
         raise ConfigurationError(
             f"check_node(real_limit={real_limit!r}): expected a finite number of seconds above 0"
         )
