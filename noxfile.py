@@ -42,8 +42,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests: all of them, or those named after `--`.
 
     Branch coverage is that of the quick tests and of the commands; it would make the other slow
-    ones slower. Much of a run is waiting, so three processes share the tests; what measures runs
-    alone.
+    ones slower. Much of a run is waiting, so three processes share the tests, and four the slow
+    ones; what measures runs alone.
     """
     install(session, "tests")
     if session.posargs:
@@ -52,10 +52,11 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     traced, plain = ("coverage", "run", "-m", "pytest"), ("python", "-m", "pytest")
     shared = ("-n", "3", "--dist", "worksteal", "-m")
+    waiting = ("-n", "4", *shared[2:])
     session.run(*plain, "-m", "alone")
     session.run(*traced, *shared, "not alone and not slow")
     session.run(*traced, *shared, "not alone and slow", "tests/cli")
-    session.run(*plain, *shared, "not alone and slow", "--ignore", "tests/cli")
+    session.run(*plain, *waiting, "not alone and slow", "--ignore", "tests/cli")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

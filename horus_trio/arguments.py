@@ -1,7 +1,7 @@
 """What arguments are: numbers, whole numbers, and those above 0.
 
-``True`` is none of them, though Python counts it among the whole numbers. Whoever asks says in words
-of its own what was expected, and what to do.
+``True`` is none of them, though Python counts it among the whole numbers. Whoever asks says in its
+own words what was expected, and what to do.
 """
 
 from __future__ import annotations
