@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, cast
 
 import horus_trio as horus
 from horus_trio.errors import nearest
+from horus_trio.scheduler.surroundings import importer
 
 from .errors import USAGE, CommandFailed
 from .failure import described
@@ -93,7 +94,8 @@ def _import_module(name: str) -> ModuleType:
 
 
 def _run_target(target: str, code: Callable[[], Any]) -> Any:
-    """Run the target's own code, and show what it raises without our frames."""
+    """Import the target's own code, and show what it raises without our frames."""
+    importing = importer.set("horus-trio run")
     try:
         return code()
     except SystemExit as error:
@@ -108,6 +110,8 @@ def _run_target(target: str, code: Callable[[], Any]) -> Any:
         raise CommandFailed(f"{target} could not be imported\n{described(error)}") from None
     except Exception as error:  # noqa: BLE001 - it is the target's
         raise CommandFailed(f"{target} could not be imported\n{described(error)}") from None
+    finally:
+        importer.reset(importing)
 
 
 def is_file(path: Path) -> bool:

@@ -42,7 +42,7 @@ from .observer import Observer
 from .report import RunReport, SchedulerStatistics
 from .run import Run
 from .settings import SchedulerSettings, Staging, check_rate
-from .surroundings import in_asyncio_loop
+from .surroundings import refuse_asyncio, refuse_importer
 from .watchdog import Stall, make_dump
 
 __all__ = ["RunResult", "Scheduler"]
@@ -360,7 +360,7 @@ class Scheduler:
             raise AlreadyRunning(f"scheduler {self.name!r} runs already; make another one")
         if trio.lowlevel.in_trio_task():
             return self._run(duration, task_status)  # type: ignore[return-value]
-        _refuse_asyncio()
+        refuse_asyncio()
         try:
             return trio.run(self._run, duration, task_status)  # type: ignore[return-value]
         except OSError as error:  # Trio itself needs descriptors
@@ -509,6 +509,7 @@ class Scheduler:
         task_status: trio.TaskStatus[None],
         staging: Staging | None = None,
     ) -> RunReport:
+        refuse_importer()
         if self._run_state is not None:
             raise AlreadyRunning(f"scheduler {self.name!r} runs already; make another one")
         run = self._run_state = Run(self, staging)
@@ -543,13 +544,3 @@ class Scheduler:
         for member in self._members.values():
             member.node._owner = None
         self._members.clear()
-
-
-def _refuse_asyncio() -> None:
-    if not in_asyncio_loop():
-        return
-    raise NotRunning(
-        "run() would block the asyncio loop this is called in; `await "
-        "run_in_asyncio(scheduler.run)` of horus_trio.bridges, or put the engine into a thread of "
-        "its own: `with horus_trio.background(nodes) as scheduler:`"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import write_program
 
+import horus_trio as horus
 from horus_trio.cli.errors import CommandFailed
 from horus_trio.cli.target import load
 
@@ -194,6 +196,37 @@ def test_an_error_of_the_target_is_shown_with_its_own_frames(tmp_path: Path, tar
         ["line 2", "in open_device"],
     ]
     assert lines[-1] == "OSError: no device"
+
+
+@pytest.mark.parametrize(
+    "running",
+    [
+        "horus.run(Camera())",
+        "horus.Scheduler().add(Camera()).run()",
+        "trio.run(horus.Scheduler().add(Camera()).run)",
+        "trio.run(horus.AsyncScheduler().add(Camera()).run_async)",
+        "async def main():\n    await horus.Scheduler().add(Camera()).run(5)\n\ntrio.run(main)",
+    ],
+)
+@pytest.mark.parametrize("target", ["robot.py", "robot"])
+def test_a_target_that_runs_by_itself_is_told_where_to_do_that(
+    tmp_path: Path, target: str, running: str
+) -> None:
+    write_program(
+        tmp_path,
+        "import trio\n"
+        "import horus_trio as horus\n\n"
+        "class Camera(horus.Node):\n    def tick(self): raise RuntimeError('it ticked')\n\n"
+        f"{running}\n",
+    )
+    with pytest.raises(CommandFailed) as failed:
+        load(target)
+    said = str(failed.value)
+    assert said.startswith(f"{target} could not be imported\n")
+    assert 'put it under `if __name__ == "__main__":`' in said
+    assert re.search(r"robot\.py\", line \d+, in ", said)
+    assert "it ticked" not in said
+    assert horus.Scheduler().run(0).ok, "and only while it is imported"
 
 
 @pytest.mark.parametrize("target", ["robot.py", "robot"])
