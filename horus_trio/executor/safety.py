@@ -7,6 +7,7 @@ handler may call it, and neither the loop nor the pool is needed for it.
 
 from __future__ import annotations
 
+import collections
 import enum
 import threading
 from collections.abc import Callable
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .runner import NodeRunner
 
 __all__ = ["EmergencyReport", "NodeInEmergency", "SafetyChain", "SafetyOutcome"]
+
+KEPT = 1000
+"""The latest emergencies, which are kept to be reported; those before them are counted."""
 
 
 class SafetyOutcome(enum.Enum):
@@ -123,7 +127,8 @@ class SafetyChain:
         self._token = trio.lowlevel.current_trio_token()
         self._members: dict[str, NodeRunner] = {}
         self._latch = threading.Lock()  # held while latched; never waited for
-        self._episodes: list[_Episode] = []
+        self._episodes: collections.deque[_Episode] = collections.deque(maxlen=KEPT)
+        self._forgotten = 0
         self._refused: str | None = None  # the reason of a call during an emergency
         self.on_trip: Callable[[], None] | None = None
         """Called, perhaps in a signal handler, so that some thread calls `announce`."""
@@ -145,9 +150,14 @@ class SafetyChain:
 
     @property
     def reports(self) -> tuple[EmergencyReport, ...]:
-        """All emergencies so far; any thread."""
+        """The latest emergencies; any thread."""
         now = self._clock()
         return tuple(episode.report(now) for episode in tuple(self._episodes))
+
+    @property
+    def forgotten(self) -> int:
+        """How many emergencies there were before those in `reports`; any thread."""
+        return self._forgotten
 
     def join(self, runner: NodeRunner) -> None:
         """A critical node takes its seat. On the loop."""
@@ -163,6 +173,7 @@ class SafetyChain:
         now = self._clock()
         if self._latch.acquire(blocking=False):
             episode = _Episode(reason, now, tuple(self._members.values()))
+            self._forgotten += len(self._episodes) == KEPT
             self._episodes.append(episode)
             try:
                 live = [runner for runner in episode.members if runner.safe_state.live]

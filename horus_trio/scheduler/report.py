@@ -90,7 +90,8 @@ class RunReport:
         stragglers: Threads that had not returned when the run ended, with their stacks.
         shutdown_while_busy: Nodes whose ``shutdown`` was called while a thread of theirs was out.
         hook_errors: Errors of ``shutdown``, ``on_error`` and ``enter_safe_state``, as text.
-        emergencies: The emergencies, and whom they reached.
+        emergencies: The latest 1000 emergencies, and whom they reached.
+        earlier_emergencies: How many there were before these.
         warnings: What is worth changing: topics nobody publishes, a saturated pool, …
     """
 
@@ -104,6 +105,7 @@ class RunReport:
     shutdown_while_busy: tuple[str, ...] = ()
     hook_errors: tuple[str, ...] = ()
     emergencies: tuple[EmergencyReport, ...] = ()
+    earlier_emergencies: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -122,6 +124,8 @@ class RunReport:
         for failure in self.failed:
             fate = "ended the run" if failure.fatal else "the others ran on"
             lines.append(f"FAILED {failure.node} ({fate}): {failure.error}")
+        if self.earlier_emergencies:
+            lines.append(f"EMERGENCY {self.earlier_emergencies} times before these")
         lines.extend(f"EMERGENCY {str(e).partition(' ')[2]}" for e in self.emergencies)
         for straggler in self.stragglers:
             lines.append(

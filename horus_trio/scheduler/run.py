@@ -108,7 +108,7 @@ class Run:
         return report
 
     def emergencies(self) -> tuple[EmergencyReport, ...]:
-        """All emergencies of this run; any thread."""
+        """The latest emergencies of this run; any thread."""
         if self.final is not None or self.executor is None:
             return self._emergencies
         return self.executor.safety.reports
@@ -437,6 +437,7 @@ class Run:
             shutdown_while_busy=tuple(self._shutdown_while_busy),
             hook_errors=tuple(self._hook_errors),
             emergencies=self.emergencies(),
+            earlier_emergencies=0 if self.executor is None else self.executor.safety.forgotten,
             warnings=(*self._warnings, *advice(final)),
         )
 

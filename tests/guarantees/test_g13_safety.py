@@ -150,6 +150,25 @@ async def test_after_the_reset_it_ticks_on_its_old_grid_without_a_new_init(
     assert arm.did() == ["init", "safe", "safe", "shutdown"]
 
 
+async def test_the_latest_emergencies_are_kept_and_those_before_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("horus_trio.executor.safety.KEPT", 3)
+    arm = Arm(rate=4)
+    async with open_harness(arm) as h:
+        for number in range(5):
+            h.scheduler.emergency_stop(f"drill {number}")
+            await h.settle()
+            h.scheduler.reset_emergency()
+    report = h.scheduler.report
+    assert report is not None
+    assert [e.reason for e in report.emergencies] == ["drill 2", "drill 3", "drill 4"]
+    assert all(e.reached == ("arm",) for e in report.emergencies)
+    assert report.earlier_emergencies == report.to_dict()["earlier_emergencies"] == 2
+    assert "EMERGENCY 2 times before these\nEMERGENCY (drill 2): " in str(report)
+    assert arm.did().count("safe") == 5
+
+
 async def test_a_stop_that_is_not_held_up_is_no_emergency() -> None:
     arm = Arm(rate=4)
     async with open_harness(arm) as h:
