@@ -271,6 +271,9 @@ def test_while_it_runs() -> None:
         scheduler.set_node_rate("a", 50)
         while not any(name == "late" for _, name in hooks()):
             time.sleep(0.005)
+        while scheduler.get_node_stats("a")["total_ticks"] == 0:
+            assert scheduler.status() == "running"
+            time.sleep(0.005)
         seen["stats"] = scheduler.get_node_stats("a")
         seen["removed"] = [scheduler.remove_node("late"), scheduler.remove_node("late")]
         while ("shutdown", "late") not in hooks():

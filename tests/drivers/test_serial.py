@@ -265,9 +265,10 @@ import os, sys
 import trio
 from horus_trio.drivers import ConnectFailed, Lines, SerialPort
 
-os.seteuid(65534)
+port = SerialPort(sys.argv[1], framing=Lines())
+os.seteuid(65534)  # who may not be able to import anything any more
 try:
-    trio.run(SerialPort(sys.argv[1], framing=Lines()).open)
+    trio.run(port.open)
 except ConnectFailed as error:
     print(error)
 """

@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -54,6 +55,9 @@ class Server:
             if child == 0:
                 try:
                     self._run(request, functions, items)
+                except BaseException:
+                    traceback.print_exc()
+                    raise
                 finally:
                     os._exit(0)
             _, status = os.waitpid(child, 0)

@@ -98,6 +98,10 @@ class Client:
         self._end_all(but=self._process.pid)
         return answer
 
+    def said(self) -> str:
+        """The end of what the server has printed."""
+        return (self._where / "said").read_text()[-3000:]
+
     def close(self) -> None:
         """End the server, and what its tests have left."""
         for pipe in (self._process.stdin, self._process.stdout):
@@ -114,8 +118,7 @@ class Client:
             raise NotCollected("collecting the tests hung")
         line = self._process.stdout.readline()
         if not line:
-            said = (self._where / "said").read_text()[-3000:]
-            raise NotCollected(f"collecting the tests failed\n{said}")
+            raise NotCollected(f"collecting the tests failed\n{self.said()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -206,8 +209,10 @@ class Bench:
                     return "not put in"
                 case "no tests":
                     raise RuntimeError(f"the server does not know {[t.name for t in tests]}")
+            if name is None and changed:
+                return "not put in"  # the fork has ended before its first test
             if name is None:
-                raise RuntimeError(f"no test has begun: the server said {answer}")
+                raise RuntimeError(f"no test has begun\n{client.said()}")
             if answer["hung"]:
                 return f"{name}{HUNG}"
             at = next(n for n, test in enumerate(rest) if test.name == name)
