@@ -136,7 +136,7 @@ def test_a_transcript_is_of_the_pages_as_they_stand(transcript: str) -> None:
         for page in follow.PAGES
         for block in follow.read(page, (ROOT / page).read_text())
         for command in block.commands
-        if not follow.TESTS.search(command)
+        if transcript == "clone.txt" or not follow.TESTS.search(command)
     ]
     if transcript == "wheel.txt":
         [built] = set(

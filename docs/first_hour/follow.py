@@ -6,7 +6,7 @@ There is an empty home and a bare environment. What stands in a ``sh`` block of 
 the tutorial is typed there, line by line, in their order, in one shell for each page; it stops at
 the first command that fails, and at the first output that is not what the page says. ``--wheel``
 installs the built wheel where the pages install a clone; ``--quick`` leaves out the README's test
-command, which takes a quarter of an hour; ``--record`` writes the transcript beside this file.
+command, which takes ten minutes; ``--record`` writes the transcript beside this file.
 """
 
 from __future__ import annotations
