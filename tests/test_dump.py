@@ -265,6 +265,49 @@ async def test_who_waits_for_what(autojump_clock: MockClock) -> None:
     assert said["odometry"] == "backing off before its restart"
 
 
+async def test_nobody_is_named_who_has_not_yet_used_a_link(autojump_clock: MockClock) -> None:
+    link = horus.Link[int]("pose", capacity=1)
+
+    async def reads(node: Node) -> None:
+        await link.receive()
+
+    scheduler = Scheduler(10.0).add(Node("planner", tick=reads))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scheduler.run)
+        await trio.sleep(1.0)
+        before = node_line(dump_of(scheduler), "planner")
+        async with trio.open_nursery() as sending:
+            sending.start_soon(link.send, 1)
+        await trio.sleep(1.0)
+        after = node_line(dump_of(scheduler), "planner")
+        scheduler.stop()
+    for line in (before, after):
+        assert re.search(r"s: waits for link 'pose', at \S+test_dump\.py:\d+ in reads$", line)
+
+
+def test_a_thread_stands_at_its_innermost_line() -> None:
+    release = threading.Event()
+
+    def reading() -> None:
+        release.wait(30)  # the device
+
+    def outer(node: Node) -> None:
+        reading()
+
+    scheduler = Scheduler(10.0).add(Node("device", tick=outer, thread="own"))
+    try:
+        with horus.background(scheduler):
+            give_up = time.monotonic() + 10
+            line = ""
+            while not line.endswith(" reading") and time.monotonic() < give_up:
+                time.sleep(0.005)
+                line = node_line(dump_of(scheduler), "device")
+            release.set()
+    finally:
+        release.set()
+    assert line.endswith(f"s: is busy in a thread, at {place('# the device')} reading")
+
+
 async def test_who_waits_for_a_thread_and_who_has_them(mock_clock: MockClock) -> None:
     release = threading.Event()
 
