@@ -379,6 +379,24 @@ async def test_an_emergency_is_said_first(autojump_clock: MockClock) -> None:
 # SIGUSR1
 
 
+def test_sigusr1_prints_it_in_a_thread_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    printed: list[str] = []
+
+    def looks(node: Node) -> None:
+        printed.append(capfd.readouterr().err)
+        if "\nthreads\n" in "".join(printed):
+            scheduler.stop("it was printed")
+
+    scheduler = Scheduler(50.0, name="robby").add(Node("looker", init=asks, tick=looks))
+    report = scheduler.run(10)
+    assert report.reason == "it was printed"
+    assert "".join(printed).startswith("robby has been running for ")
+
+
+def asks(node: Node) -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+
 @pytest.mark.slow
 def test_sigusr1_prints_it_also_while_the_main_thread_is_in_c_code(tmp_path: Path) -> None:
     program = """

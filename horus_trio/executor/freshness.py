@@ -50,7 +50,6 @@ class Freshness:
     def start(self) -> None:
         """Begin to watch: the input has `max_age` seconds from now."""
         self._since = self._clock()
-        self.is_stale = False
         self._alarm.set(self._since + self._max_age)
 
     def stop(self) -> None:

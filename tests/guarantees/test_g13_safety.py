@@ -330,6 +330,28 @@ def test_it_waits_for_a_tick_that_is_about_to_end() -> None:
     assert orders[-1] == ["tick", "safe"], orders
 
 
+@pytest.mark.parametrize("thread", ["own", "pool"])
+def test_it_waits_no_longer_than_the_tick_takes(
+    thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("horus_trio.executor.safe_state.TICK_GRACE", 60.0)
+    begun, released = threading.Event(), threading.Event()
+
+    class Held(ThreadedArm):
+        def tick(self) -> None:
+            begun.set()
+            released.wait(10)
+            self.write("tick")
+
+    arm = Held(rate=20, thread=thread)
+    with horus.background(arm) as scheduler:
+        assert begun.wait(10)
+        scheduler.emergency_stop()
+        assert arm.did(ticks=True) == ["init"]
+        released.set()
+        eventually(lambda: arm.did(ticks=True) == ["init", "tick", "safe"])
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -1002,6 +1024,9 @@ async def test_a_reset_in_the_midst_of_a_cry_is_refused(
     arms = [kind("left", rate=4), kind("right", rate=4)]
     async with open_harness(*arms) as h:
         await h.advance(0.1)
+        h.scheduler.emergency_stop("an earlier one")
+        await h.settle()
+        h.scheduler.reset_emergency()
         with monkeypatch.context() as patch:
             patch.setattr(NodeRunner, "hold", reset_first(NodeRunner.hold))
             patch.setattr(SafeState, "enter", reset_first(SafeState.enter))
@@ -1013,7 +1038,7 @@ async def test_a_reset_in_the_midst_of_a_cry_is_refused(
         h.scheduler.reset_emergency()
         h.scheduler.emergency_stop("two")
         await h.settle()
-        assert [arm.did().count("safe") for arm in arms] == [2, 2]
+        assert [arm.did().count("safe") for arm in arms] == [3, 3]
 
 
 async def test_whoever_is_safe_at_the_moment_of_a_reset_is_told_of_as_safe(
