@@ -265,13 +265,20 @@ async def test_who_waits_for_what(autojump_clock: MockClock) -> None:
     assert said["odometry"] == "backing off before its restart"
 
 
-async def test_nobody_is_named_who_has_not_yet_used_a_link(autojump_clock: MockClock) -> None:
+async def test_nobody_is_named_at_a_link_that_no_node_uses_from_the_other_end(
+    autojump_clock: MockClock,
+) -> None:
     link = horus.Link[int]("pose", capacity=1)
 
     async def reads(node: Node) -> None:
         await link.receive()
 
-    scheduler = Scheduler(10.0).add(Node("planner", tick=reads))
+    async def writes(node: Node) -> None:
+        while True:
+            await full.send(0)
+
+    full = horus.Link[int]("full", capacity=1)
+    scheduler = Scheduler(10.0).add(Node("planner", tick=reads)).add(Node("writer", tick=writes))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scheduler.run)
         await trio.sleep(1.0)
@@ -280,9 +287,13 @@ async def test_nobody_is_named_who_has_not_yet_used_a_link(autojump_clock: MockC
             sending.start_soon(link.send, 1)
         await trio.sleep(1.0)
         after = node_line(dump_of(scheduler), "planner")
+        writer = node_line(dump_of(scheduler), "writer")
         scheduler.stop()
     for line in (before, after):
         assert re.search(r"s: waits for link 'pose', at \S+test_dump\.py:\d+ in reads$", line)
+    assert re.search(
+        r"s: waits for room in link 'full', at \S+test_dump\.py:\d+ in writes$", writer
+    )
 
 
 def test_a_thread_stands_at_its_innermost_line() -> None:

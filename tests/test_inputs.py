@@ -154,7 +154,9 @@ async def test_an_on_stale_that_blocks_the_loop_is_named() -> None:
     assert culprit.advice
 
 
-async def test_an_on_stale_that_raises_is_counted_and_changes_nothing() -> None:
+async def test_an_on_stale_that_raises_is_counted_and_logged_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fail(topic: str) -> None:
         raise KeyError(topic)
 
@@ -164,6 +166,8 @@ async def test_an_on_stale_that_raises_is_counted_and_changes_nothing() -> None:
         assert statistics.observer_errors == 1
         assert statistics.failures == 0
         assert "KeyError: 'scan'" in str(statistics.last_error)
+    assert "node 'control': on_stale failed" in caplog.text
+    assert "KeyError: 'scan'" in caplog.text
 
 
 async def test_inputs_without_max_age_are_not_watched() -> None:

@@ -103,6 +103,12 @@ def test_the_table_has_the_figures_of_a_node() -> None:
     assert line.split() == ["arm", "running", "5", "0.0", "Hz", "3", "7", "1.2/34.5", "ms", "8"]
 
 
+def test_a_robot_without_nodes_has_a_report() -> None:
+    title, head, *_ = str(horus.Scheduler(name="robby").run(0)).splitlines()
+    assert title.startswith("robby ran ")
+    assert head.split()[:4] == ["node", "state", "ticks", "rate"]
+
+
 def test_columns_stand_under_each_other() -> None:
     nodes = statistics_of(
         node_statistics("a", ok=5, achieved_rate=99.5, errors=1, timed_out=2, abandoned=3),

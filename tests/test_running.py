@@ -18,6 +18,7 @@ import trio.testing
 import horus_trio as horus
 from horus_trio import NodeState
 from horus_trio.scheduler.run import Run
+from horus_trio.scheduler.surroundings import importer
 from horus_trio.scheduler.watchdog import Lookout
 from horus_trio.testing import open_harness
 
@@ -589,6 +590,17 @@ async def test_at_a_second_signal_the_robot_is_made_safe_and_the_watchdog_hears_
     assert scheduler.report is not None
     (emergency,) = scheduler.report.emergencies
     assert emergency.reason == "a second signal, SIGINT"
+
+
+@pytest.mark.parametrize("scheduler", [horus.Scheduler(), horus.AsyncScheduler()])
+def test_no_run_begins_in_a_program_that_is_only_imported(scheduler: horus.Scheduler) -> None:
+    importing = importer.set("the shell")
+    try:
+        with pytest.raises(horus.ConfigurationError, match="the shell runs the robot itself, and"):
+            scheduler.run(0)
+    finally:
+        importer.reset(importing)
+    assert scheduler.run(0).ok
 
 
 async def test_signals_before_anything_has_started_find_nobody() -> None:

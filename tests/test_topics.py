@@ -300,6 +300,26 @@ async def test_a_cancelled_receive_has_taken_nothing() -> None:
     assert everything(subscription) == [3]
 
 
+async def test_a_cancelled_receive_does_not_silence_another_one() -> None:
+    hub = Hub[int]("scan")
+    subscription = hub.subscribe()
+    came: list[int] = []
+
+    async def receive() -> None:
+        came.append(await subscription.receive())
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as cancelled:
+            cancelled.start_soon(receive)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(receive)
+            await wait_all_tasks_blocked()
+            cancelled.cancel_scope.cancel()
+        hub.send(1)
+        nursery.cancel_scope.deadline = trio.current_time() + 5
+    assert came == [1]
+
+
 async def test_what_was_handed_over_is_received_in_spite_of_a_cancellation() -> None:
     hub = Hub[int]("x")
     subscription = hub.subscribe()
