@@ -348,7 +348,8 @@ class NodeStatistics:
         observer_errors: Exceptions its ``on_error`` and other notification hooks raised.
         duration: How long ticks ran, in seconds.
         lateness: Start minus scheduled instant, in seconds.
-        waiting_for_thread: How long ticks waited for the pool, in seconds.
+        waiting_for_thread: How long ticks waited for a thread of the pool, in seconds; nothing is
+            counted of a node that has a thread of its own.
         inputs: Its inputs whose age is watched.
         last_error: The latest error's traceback as text.
     """

@@ -139,7 +139,8 @@ class Ticker:
         if call.waits_for_thread:
             self.cancel(tick)
             return None
-        self._ledger.waits.record(call.started - call.queued_at)
+        if self._worker.own is None:
+            self._ledger.waits.record(call.started - call.queued_at)
         result = call.result
         if result is None:
             return self._abandoned(call, tick)

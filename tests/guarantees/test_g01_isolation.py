@@ -274,6 +274,7 @@ async def test_saturation_is_said_of_each_node_that_waits_with_the_remedy(
     try:
         await nursery.start(scheduler.run)
         await until(lambda: sum(node.started for node in hung) == 4)
+        await until(lambda: scheduler.statistics().nodes["quick"].ok == 1)
         mock_clock.jump(0.5)
         await wait_all_tasks_blocked()
         pool = scheduler.statistics().pool
@@ -330,7 +331,7 @@ async def test_a_node_with_a_thread_of_its_own_never_waits_for_the_pool(
             )
             mock_clock.jump(1)
         assert sum(node.started for node in hung) == 4  # the fifth still waits
-        assert scheduler.statistics().nodes["own"].waiting_for_thread.max == 0
+        assert scheduler.statistics().nodes["own"].waiting_for_thread.count == 0
         scheduler.remove("own")
         await until(lambda: "own" not in scheduler.statistics().nodes)
     finally:
