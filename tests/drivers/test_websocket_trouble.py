@@ -297,6 +297,33 @@ async def test_a_close_is_answered_and_told(
         assert (str(again), again.code, again.reason) == (str(error), code, reason)
 
 
+@pytest.mark.parametrize(
+    ("last", "raised", "code"),
+    [
+        (frame(struct.pack("!H", 1001), CLOSE), WebSocketClosed, 1001),
+        (frame("no beginning", CONTINUATION), DeviceGone, 1002),
+    ],
+)
+async def test_a_ping_right_before_the_end_is_answered_by_the_end(
+    last: bytes, raised: type[Exception], code: int
+) -> None:
+    """They come in one piece, and after the end nothing else may be said."""
+    heard: list[tuple[int, bytes]] = []
+    ended = trio.Event()
+
+    async def serve(server: HandMade) -> None:
+        await server.agree(frame(b"are you there?", PING), last)
+        heard.extend(await server.read_to_the_end())
+        ended.set()
+
+    async with open_by_hand(serve) as url, WebSocketClient(url) as driver:
+        assert type(await raises_soon(raised, driver.receive)) is raised
+        await driver.aclose()
+        with trio.fail_after(SOON):
+            await ended.wait()
+    assert heard == [(CLOSE, struct.pack("!H", code))]
+
+
 # Too long
 
 

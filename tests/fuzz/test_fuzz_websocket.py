@@ -11,6 +11,7 @@ import pytest
 import trio
 from drivers.websocket_peers import HandMade, frame, open_by_hand
 from fuzzing import CUTS, counted, cut, fuzzed, peak, streams
+from hypothesis import example
 from hypothesis import strategies as st
 
 from horus_trio.drivers import (
@@ -258,6 +259,7 @@ def test_a_huge_frame_is_passed_over_while_it_comes() -> None:
 # The whole driver
 
 
+@example(stream=b"\x89\x00\x00\x00", agrees=True)  # a ping, and then no frame at all
 @fuzzed(25, stream=streams(FRAMES, *TOKENS), agrees=st.sampled_from((True, True, True, False)))
 async def test_a_client_of_a_server_that_lies(stream: bytes, agrees: bool) -> None:
     async def serve(server: HandMade) -> None:

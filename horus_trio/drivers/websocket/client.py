@@ -316,7 +316,7 @@ class WebSocketClient(Driver[str | bytes]):
 
     def _end(self, line: Line, closed: Closed) -> NoReturn:
         """The conversation is over."""
-        line.owe(line.talk.close(closed.code))
+        line.owe_the_end(closed.code)
         if not self._mid_message:
             with contextlib.suppress(OSError):  # it does not listen any more
                 line.say()

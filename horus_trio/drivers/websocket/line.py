@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Traffic"]
 
+GOOD_BYE = 1000
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -106,10 +108,14 @@ class Line:
             if self._owed:
                 return False
 
+    def owe_the_end(self, code: int) -> None:
+        """Have it said that it ends; a ping is not answered after that."""
+        self.pong = None
+        self.owe(self.talk.close(code))
+
     def say_good_bye(self) -> bool:
         """Say that it ends, as far as there is room; whether that was all. Not in a message."""
-        self.pong = None
-        self.owe(self.talk.close())
+        self.owe_the_end(GOOD_BYE)
         if self.tls is not None:
             self.tls.end()
             self._owed += self.tls.to_send()

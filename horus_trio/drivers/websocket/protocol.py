@@ -18,8 +18,6 @@ from .request import Request
 
 __all__ = ["Conversation"]
 
-GOOD_BYE = 1000
-
 MOST_WORDS = 1000
 """Bytes of what a server says to its refusal that are waited for."""
 
@@ -186,7 +184,7 @@ class Conversation:
         """The answer to its question."""
         return self._ws.send(ws.Pong(payload))
 
-    def close(self, code: int = GOOD_BYE) -> bytes:
+    def close(self, code: int) -> bytes:
         """The end, or the answer to the server's; nothing if that was said, or makes no sense."""
         if self._ws.state not in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
             return b""
