@@ -49,6 +49,7 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     (folder / "forgotten.svg").write_text("<svg/>")
     code, output = check(folder)
     assert code == 1
+    assert re.search(r"(?m)^-<.*>backing off 0\.6 s<.*\n\+<.*>backing off 0\.5 s<", output)
     assert re.findall(r"^(\S+\.svg) ", output, re.MULTILINE) == [
         "forgotten.svg",
         "ignore.svg",

@@ -122,6 +122,10 @@ class BlockingPool:
         """The calls whose threads have not returned, abandoned ones included. On the loop."""
         return [call for worker in self._workers if (call := worker.call) is not None]
 
+    def ending(self) -> int:
+        """How many threads without a call have been told to end, and have yet to. On the loop."""
+        return sum(worker.is_ending for worker in self._workers)
+
     def take_worker(self) -> WorkerThread:
         """A free thread; the one used last, or else a new one. On the loop."""
         if self._free:

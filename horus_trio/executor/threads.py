@@ -329,6 +329,8 @@ class WorkerThread:
         self._scope = trio.CancelScope(shield=True)
         self.ident: int | None = None
         """Of the thread, once it runs."""
+        self.is_ending: bool = False
+        """Whether it was free when it was told to end, and has yet to."""
 
     def __repr__(self) -> str:
         return f"<WorkerThread {self._name!r}, {'free' if self.is_free else 'busy'}>"
@@ -368,8 +370,9 @@ class WorkerThread:
     def finish(self) -> None:
         """No more calls; a thread that is still busy is left behind. On the loop."""
         if self._serving:
+            self.is_ending = self.is_free
             self._jobs.put(None)
-            if not self.is_free:
+            if not self.is_ending:
                 self._scope.cancel()
 
     async def _serve(self) -> None:
@@ -388,6 +391,8 @@ class WorkerThread:
                 if job is not None:
                     job[1].refused = error
                     self._deliver(job[1])
+            finally:
+                self.is_ending = False
 
     def _loop(self) -> None:
         """In the thread."""

@@ -7,6 +7,7 @@ there is no moment in which nobody seems to work.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import trio
 
@@ -42,6 +43,16 @@ class AtWork:
             # that one, and this one does not count as working any more.
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(nothing, None, idempotent=True)
+
+    @contextlib.contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """What whoever is inside waits for is being done."""
+        work = object()
+        self.begin(work)
+        try:
+            yield
+        finally:
+            self.end(work)
 
     def count(self) -> int:
         """How much there is to be done; on the loop, which wakes when it becomes less."""

@@ -21,6 +21,7 @@ import trio
 
 from ..errors import ConfigurationError
 from ..topics.waiting import TaskWaiter, Waiter
+from .at_work import current_at_work
 from .functions import is_async, nothing
 from .helper import Helper
 from .line import Line
@@ -253,12 +254,13 @@ class Upkeep(Helper, Generic[ConnT]):
         self, pooled: Pooled[ConnT], interrupt: Callable[[ConnT], object]
     ) -> None:
         try:
-            await trio.to_thread.run_sync(
-                interrupt,
-                pooled.connection,
-                abandon_on_cancel=True,
-                limiter=trio.CapacityLimiter(1),
-            )
+            with current_at_work().waited_for():
+                await trio.to_thread.run_sync(
+                    interrupt,
+                    pooled.connection,
+                    abandon_on_cancel=True,
+                    limiter=trio.CapacityLimiter(1),
+                )
         except FAILURES as error:
             self._note("interrupt", error)
 

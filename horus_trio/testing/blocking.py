@@ -113,8 +113,11 @@ class ThreadWatch:
         Arguments:
             real: Now, by `time.perf_counter`.
         """
-        calls = () if self._executor is None else self._executor.pool.calls()
+        pool = None if self._executor is None else self._executor.pool
+        calls = [] if pool is None else pool.calls()
         anonymous = self._default.borrowed_tokens + current_at_work().count()
+        if pool is not None:
+            anonymous += pool.ending()
         if self._bell.is_rung:  # by any thread, and others rely on its waking the loop
             anonymous += 1
         if not calls and not anonymous:

@@ -174,6 +174,37 @@ async def test_a_pools_call_that_takes_real_time_is_not_timed_out() -> None:
     assert len(took) >= 9
 
 
+async def test_an_interrupt_that_takes_real_time_is_waited_for() -> None:
+    interrupted: list[list[int]] = []
+
+    def interrupt(connection: list[int]) -> None:
+        time.sleep(REAL)
+        interrupted.append(connection)
+
+    seen: list[int] = []
+
+    class Holds(AsyncNode):
+        async def init(self) -> None:
+            async with ConnectionPool(
+                list[int], size=1, interrupt=interrupt, close_grace=TIMEOUT
+            ) as pool:
+                held = trio.Event()
+                self.start_soon(self.hold, pool, held)
+                await held.wait()
+            seen.append(len(interrupted))
+
+        async def hold(self, pool: ConnectionPool[list[int]], held: trio.Event) -> None:
+            async with pool.acquire():
+                held.set()
+                await trio.sleep(10 * TIMEOUT)
+
+        async def tick_async(self) -> None:
+            pass
+
+    async with open_harness(Holds("holds", rate=10)):
+        assert seen == [1]
+
+
 async def test_opening_and_writing_of_sqlite_take_no_virtual_time(tmp_path: Path) -> None:
     def prepare(connection: sqlite3.Connection) -> None:
         time.sleep(REAL)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trio
 import trio.testing
 
 import horus_trio as horus
+from horus_trio.executor.threads import WorkerThread
 from horus_trio.testing import FakeDevice, HarnessError, VirtualClock, blocking_delay, open_harness
 from horus_trio.topics.bell import current_bell
 
@@ -236,6 +237,31 @@ async def test_the_report_after_a_stop() -> None:
         assert (report.reason, report.statistics.nodes["a"].ok) == ("enough", 2)
         assert h.report is report
         assert "stopped" in repr(h)
+
+
+@pytest.mark.parametrize("thread", ["pool", "own"])
+async def test_a_run_that_ends_by_itself_is_over_at_that_instant(
+    thread: Literal["pool", "own"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow its idle threads are to leave."""
+    serve = WorkerThread._loop
+
+    def leave_late(worker: WorkerThread) -> None:
+        serve(worker)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(WorkerThread, "_loop", leave_late)
+
+    def stop_at_the_third(node: horus.Node) -> None:
+        tick = node.current_tick
+        if tick is not None and tick.seq == 3:
+            node.request_stop("enough")
+
+    async with open_harness(horus.Node("a", tick=stop_at_the_third, rate=10, thread=thread)) as h:
+        while h.report is None and h.now < 1.0:
+            await h.advance(0.01)
+        assert h.report is not None
+        assert (h.now, h.report.reason) == (0.2, "enough")
 
 
 async def test_slow_inits_and_shutdowns_take_virtual_time() -> None:

@@ -2,11 +2,13 @@
 
 Each picture shows a run that happens now, on virtual time, so it is the same whenever the engine
 does the same. With ``--check`` nothing is written; a picture that is not as it would be drawn now
-is named, and the exit code is 1.
+is named, with the first lines that differ, and the exit code is 1.
 """
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,12 @@ from scenarios import SCENARIOS
 __all__ = ["bring_up_to_date", "main", "pictures"]
 
 FOLDER = Path(__file__).parent
+
+DIFFERING = 12
+"""Lines shown of what differs."""
+
+HEADS = ("---", "+++", "@@ ")
+"""What lines of a patch begin with that say nothing here."""
 
 
 def pictures() -> dict[str, str]:
@@ -51,10 +59,17 @@ def bring_up_to_date(
             print(f"{name} is drawn by nothing here; remove it, or keep it elsewhere")
         elif arguments:
             print(f"{name} is not as it would be drawn now; run {program} and look at it")
+            print(differing(there.get(name, ""), drawn[name]))
         else:
             (folder / name).write_text(drawn[name], "utf-8")
             print(f"{name} is drawn anew")
     return 1 if stale and arguments else 0
+
+
+def differing(there: str, drawn: str) -> str:
+    """The first lines that are not the same, as of a patch."""
+    lines = difflib.unified_diff(there.splitlines(), drawn.splitlines(), n=0, lineterm="")
+    return "\n".join(itertools.islice((line for line in lines if line[:3] not in HEADS), DIFFERING))
 
 
 if __name__ == "__main__":

@@ -64,14 +64,10 @@ class _Threads(trio_asyncio.TrioExecutor):  # type: ignore[misc]
         super().__init__(self._tokens)
 
     async def submit(self, func: Callable[..., Any], *args: Any) -> Any:
-        at_work, work = current_at_work(), object()
-        at_work.begin(work)
-        try:
+        with current_at_work().waited_for():
             return await trio.to_thread.run_sync(
                 func, *args, limiter=self._tokens, abandon_on_cancel=True
             )
-        finally:
-            at_work.end(work)
 
     async def count_left(self) -> int:
         """How many threads are out and do not return soon; it takes no more calls.
