@@ -543,6 +543,8 @@ def test_all_hooks_of_a_node_share_its_own_thread() -> None:
     class Book(horus.Node):
         """A sqlite3 connection may be used in the thread that opened it, and in no other."""
 
+        ticks = 0
+
         def init(self) -> None:
             self.threads = {threading.get_ident()}
             self.book = sqlite3.connect(":memory:")
@@ -551,8 +553,11 @@ def test_all_hooks_of_a_node_share_its_own_thread() -> None:
         def tick(self) -> None:
             self.threads.add(threading.get_ident())
             self.book.execute("INSERT INTO line VALUES (1)")
-            if self.current_tick is not None and self.current_tick.seq == 3:
+            self.ticks += 1
+            if self.ticks == 2:
                 raise ValueError("once")
+            if self.ticks == 5:
+                self.request_stop()
 
         def on_error(self, error: BaseException) -> None:
             self.threads.add(threading.get_ident())
@@ -564,7 +569,7 @@ def test_all_hooks_of_a_node_share_its_own_thread() -> None:
             self.book.close()
 
     book = Book(rate=50, thread="own", failure_policy=horus.Ignore())
-    report = horus.run(book, horus.Node(tick=idle), duration=0.2)
+    report = horus.run(book, horus.Node(tick=idle), duration=20)
     assert report.ok, report
     assert len(book.threads) == 1
     ticks = next(iter(report.statistics.nodes.values()))

@@ -633,6 +633,8 @@ class NodeRunner:
     async def _decide(self, error: BaseException, where: str) -> Decision:
         """Tell the node of a failure that has been noted, and ask the policy."""
         if self._hooks.on_error is not None:
+            if self._worker.own is not None:
+                await self.safe_state.through()  # which has the thread that on_error is to have
             await self._run_hook(self._hooks.on_error, error)
             await self._worker.wait_while_stuck()
         if self.mailbox.leaving is not None:

@@ -242,14 +242,19 @@ class SafeState:
         Waits for it as long as it may take; one that is still out then is left behind.
         """
         self.live = False
-        if self.called != self.called or self._is_over:
-            return
-        over, call = trio.Event(), self._call
-        self._over = over
-        with self._bounded(self.called + self.allowance):
-            await over.wait()
+        call = self._call
+        await self.through()
         if call is not None:
             self._overdue(call)
+
+    async def through(self) -> None:
+        """Wait for a call that is out, as long as it may take. A checkpoint if there is one."""
+        if self.called != self.called or self._is_over:
+            return
+        if self._over is None:
+            self._over = trio.Event()
+        with self._bounded(self.called + self.allowance):
+            await self._over.wait()
 
     @contextlib.contextmanager
     def _bounded(self, deadline: float) -> Iterator[None]:

@@ -54,6 +54,8 @@ def wait_of(runner: NodeRunner) -> Wait | None:
         return None
     call = runner.thread_call
     if call is not None and call.waits_for_thread:
+        if runner.options.thread == "own":
+            return Wait(what="waits for its own thread", where=_where(runner))
         return Wait(what="waits for a thread of the pool", on=_holders(runner, call))
     if runner.state is NodeState.STUCK:
         return Wait(what="waits for its thread, which was left behind", where=_where(runner))

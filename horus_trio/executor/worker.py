@@ -24,6 +24,9 @@ __all__ = ["FAILURES", "FORCED_GRACE", "Worker", "run_async_hook"]
 FORCED_GRACE = 0.3
 """Seconds a hook has once the stop is forced, at most."""
 
+ALWAYS_IN_OWN = ("init", "tick")
+"""Hooks that wait for the node's own thread, however long it is in another hook."""
+
 FAILURES = (Exception, SystemExit, KeyboardInterrupt)
 """What node code may raise; all else (`trio.Cancelled`, GeneratorExit) is not the node's."""
 
@@ -227,7 +230,7 @@ class Worker:
 
     async def _run(self, call: ThreadCall) -> None:
         own = self.own
-        if own is not None and not own.is_free:
+        if own is not None and not own.is_free and call.what not in ALWAYS_IN_OWN:
             own = None  # it is out; closing, which may free it, uses a reserved thread
         try:
             await call.run(own)

@@ -567,12 +567,12 @@ def test_a_run_inside_a_node() -> None:
                 call()
             refused.append(str(caught.value))
 
-    horus.run(Node("outer", nest, rate=50), duration=0.02)
+    horus.run(Node("outer", nest, rate=2), duration=0.3)
     assert "Scheduler.run() was called in node 'outer'" in refused[0]
     assert "Scheduler.tick_once() was called in node 'outer'" in refused[1]
     refused.clear()
-    native = horus_trio.Node("native", tick=nest, rate=50)
-    horus_trio.run(native, duration=0.02)
+    native = horus_trio.Node("native", tick=nest, rate=2)
+    horus_trio.run(native, duration=0.3)
     assert "was called in node 'native'" in refused[0]
 
 

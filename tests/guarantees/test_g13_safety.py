@@ -25,6 +25,7 @@ import horus_trio as horus
 from horus_trio import Fatal, Ignore, Miss, Node, NodeState, Restart, SafetyOutcome, Scheduler
 from horus_trio.executor import NodeRunner, open_executor
 from horus_trio.executor.safe_state import SafeCall, SafeState
+from horus_trio.executor.waits import wait_of
 from horus_trio.messages import Fence
 from horus_trio.node import Hook
 from horus_trio.testing import open_harness
@@ -392,6 +393,97 @@ def test_a_late_node_made_safe_elsewhere_ticks_on_in_its_own_thread() -> None:
         eventually(lambda: scheduler.statistics().nodes["arm"].ok >= 12)
     assert arm.did().count("safe") >= 5
     assert len(ticks) == 1
+
+
+class Owned(ThreadedArm):
+    """Has a thread of its own. Its first tick is late, and its ``enter_safe_state`` after that."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__(
+            "arm",
+            rate=100,
+            thread="own",
+            on_miss=Miss.SAFE_MODE,
+            critical=False,
+            shutdown_timeout=0.5,
+            failure_policy=Ignore(),
+        )
+        self.fails = fails
+        self.late = threading.Event()
+        self.go_on = threading.Event()
+        self.threads: dict[str, set[int]] = {}
+
+    def write(self, what: str) -> None:
+        super().write(what)
+        self.threads.setdefault(what, set()).add(threading.get_ident())
+
+    def tick(self) -> None:
+        self.write("tick")
+        if not self.late.is_set():
+            assert self.late.wait(10)
+            if self.fails:
+                raise ValueError("late as well")
+
+    def on_error(self, error: BaseException) -> None:
+        self.write("error")
+
+    def enter_safe_state(self) -> None:
+        self.write("safe")
+        self.go_on.wait(10)
+        self.write("safe over")
+
+
+def late_in_its_safe_state(arm: Owned, scheduler: Scheduler) -> None:
+    """Wait until its own thread is in `enter_safe_state`, and releases have come meanwhile."""
+    eventually(lambda: scheduler.statistics().nodes["arm"].missed > 0)
+    arm.late.set()
+    eventually(lambda: "safe" in arm.threads)
+    missed = scheduler.statistics().nodes["arm"].missed
+    eventually(lambda: scheduler.statistics().nodes["arm"].missed > missed + 3)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_node_in_its_own_thread_ticks_on_when_that_is_through_with_its_safe_state(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("horus_trio.executor.safe_state.TICK_GRACE", 10.0)  # its own thread has it
+    arm = Owned(fails=fails)
+    with horus.background(arm) as scheduler:
+        late_in_its_safe_state(arm, scheduler)
+        assert arm.did(ticks=True) == ["init", "tick", "safe"]
+        arm.go_on.set()
+        eventually(lambda: scheduler.statistics().nodes["arm"].ok > 3)
+    did = arm.did(ticks=True)
+    assert did[:4] == ["init", "tick", "safe", "safe over"]
+    assert did.index("tick", 2) > did.index("error" if fails else "safe over")
+    assert len(set.union(*arm.threads.values())) == 1
+
+
+def test_a_safe_state_that_hangs_in_the_nodes_own_thread_holds_its_ticks_and_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("horus_trio.executor.safe_state.TICK_GRACE", 2.0)
+    arm = Owned()
+    with horus.background(arm) as scheduler:
+        late_in_its_safe_state(arm, scheduler)
+        run = scheduler._run_state
+        assert run is not None
+        assert run.executor is not None
+        wait = wait_of(run.executor.runners["arm"])
+        assert wait is not None
+        assert wait.what == "waits for its own thread"
+        assert "in enter_safe_state" in wait.where
+        pool = run.executor.pool
+        eventually(lambda: [a.call for a in pool.statistics().abandoned] == ["enter_safe_state"])
+        assert arm.did(ticks=True) == ["init", "tick", "safe"]
+    arm.go_on.set()
+    report = scheduler.report
+    assert report is not None
+    statistics = report.statistics.nodes["arm"]
+    assert (statistics.ok, statistics.cancelled) == (1, 1)
+    assert arm.did(ticks=True) == ["init", "tick", "safe", "shutdown"]
+    assert arm.threads["shutdown"] != arm.threads["tick"]
+    assert any("its thread was left behind" in error for error in report.hook_errors)
 
 
 async def test_a_thread_is_free_of_what_another_one_has_taken() -> None:
