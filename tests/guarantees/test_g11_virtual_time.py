@@ -559,10 +559,15 @@ async def test_def_nodes_keep_virtual_time_when_the_test_moves_it(mock_clock: Mo
         mock_clock.jump(seconds)
         await wait_all_tasks_blocked(0.02)
 
+    async def ended(count: int) -> None:
+        while len(log.results) < count:
+            await wait_all_tasks_blocked(0.001)
+
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(scheduler.run)
-            for _ in range(2):
+            for number in (1, 2):
+                await ended(number)
                 await advance(0.25)
             while not entered.is_set():
                 await wait_all_tasks_blocked(0.001)
@@ -575,6 +580,7 @@ async def test_def_nodes_keep_virtual_time_when_the_test_moves_it(mock_clock: Mo
             while scheduler.statistics().nodes["a"].state is NodeState.STUCK:
                 await wait_all_tasks_blocked(0.001)
             await advance(0.25)
+            await ended(4)
             scheduler.stop()
     finally:
         release.set()

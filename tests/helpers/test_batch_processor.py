@@ -471,7 +471,7 @@ async def test_threads_that_never_return_are_bounded_and_wedge_nothing() -> None
         dead.extend(batch)
 
     async with BatchProcessor(
-        write, batch_size=1, retries=0, process_timeout=0.01, dead_letter=bury
+        write, batch_size=1, retries=0, process_timeout=0.1, dead_letter=bury
     ) as processor:
         try:
             for item in range(20):
