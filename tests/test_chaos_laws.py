@@ -298,6 +298,12 @@ def report_hides_a_busy_shutdown(record: Record) -> None:
     change_report(record, shutdown_while_busy=())
 
 
+def own_thread_is_another(record: Record) -> None:
+    n = place(record, "tick", "begins", "fails/1")
+    entries = record.diary.entries
+    entries[n] = dataclasses.replace(entries[n], thread=entries[n].thread + 1)
+
+
 BROKEN: dict[str, list[Callable[[Record], None]]] = {
     "hooks_in_order": [
         shutdown_is_missing,
@@ -309,6 +315,7 @@ BROKEN: dict[str, list[Callable[[Record], None]]] = {
     ],
     "nothing_while_paused": [ticks_while_paused],
     "nothing_while_held": [ticks_while_held],
+    "own_thread_is_kept": [own_thread_is_another],
     "safe_where_reported": [nobody_was_made_safe],
     "every_tick_has_its_result": [
         result_is_missing,

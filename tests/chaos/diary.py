@@ -8,6 +8,7 @@ one that is added again under its name begins another life.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Entry:
         phase: Of the hook; ``is`` for what is marked.
         seq: Of the tick, else 0.
         text: Of the error, else empty.
+        thread: In which it was written.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Entry:
     phase: Phase
     seq: int = 0
     text: str = ""
+    thread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +105,15 @@ class Diary:
 
     def write(self, life: str, what: str, phase: Phase, seq: int = 0, text: str = "") -> None:
         """Write one entry."""
-        number = next(self._numbers)
-        entry = Entry(number=number, life=life, what=what, phase=phase, seq=seq, text=text)
+        entry = Entry(
+            number=next(self._numbers),
+            life=life,
+            what=what,
+            phase=phase,
+            seq=seq,
+            text=text,
+            thread=threading.get_ident(),
+        )
         self.entries.append(entry)
 
     @contextmanager

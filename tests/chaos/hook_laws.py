@@ -14,6 +14,7 @@ __all__ = [
     "hooks_in_order",
     "nothing_while_held",
     "nothing_while_paused",
+    "own_thread_is_kept",
     "safe_where_reported",
 ]
 
@@ -92,6 +93,18 @@ def nothing_while_held(record: Record) -> Iterator[Violation]:
             if plan.critical and sure:
                 text = f"{entry.life} began tick {entry.seq} in an emergency"
                 yield Violation("safety", text)
+
+
+def own_thread_is_kept(record: Record) -> Iterator[Violation]:
+    """``init`` and ticks of a node with a thread of its own run in no other one."""
+    threads: dict[str, int] = {}
+    for entry in record.diary.entries:
+        if entry.phase == "begins" and entry.what in ("init", "tick"):
+            if record.plan_of(entry.life).kind != "own":
+                continue
+            if threads.setdefault(entry.life, entry.thread) != entry.thread:
+                text = f"{entry.life} began {entry.what} {entry.seq or ''} in another thread"
+                yield Violation("threads", text)
 
 
 def safe_where_reported(record: Record) -> Iterator[Violation]:

@@ -11,6 +11,7 @@ from .hook_laws import (
     hooks_in_order,
     nothing_while_held,
     nothing_while_paused,
+    own_thread_is_kept,
     safe_where_reported,
 )
 from .record import Record
@@ -31,6 +32,7 @@ LAWS = (
     hooks_in_order,
     nothing_while_paused,
     nothing_while_held,
+    own_thread_is_kept,
     safe_where_reported,
     every_tick_has_its_result,
     numbers_rise,

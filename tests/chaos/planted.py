@@ -101,6 +101,12 @@ PLANTED = (
         replace="            self.fatal = True\n",
     ),
     Patch(
+        breaks="an init runs in another thread than its node's own",
+        search="        own = self.own\n        if own is not None and not own.is_free",
+        replace='        own = None if call.what == "init" else self.own\n'
+        "        if own is not None and not own.is_free",
+    ),
+    Patch(
         breaks="signal handlers are not put back",
         search="                earlier = self._handler_before(signum)\n",
         replace="                earlier = None\n",
