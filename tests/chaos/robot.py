@@ -233,7 +233,7 @@ class _Robot:
     ) -> None:
         watch = self._watch = ThreadWatch(STANDSTILL)
         stack.enter_context(clock.watched(self, STANDSTILL, watch.time_left))
-        stack.enter_context(clock.running_free(self._time_left))
+        stack.enter_context(clock.running_free(watch.time_left))
         stack.callback(current_watch.reset, current_watch.set(watch))
         stack.callback(current_rest.reset, current_rest.set(watch.rest))
 
@@ -246,14 +246,6 @@ class _Robot:
                 watch.close()
 
         scheduler._profile = serve
-
-    def _time_left(self, real: float) -> float | None:
-        """As `ThreadWatch.time_left`; also while what is left of a run ends in real time."""
-        run = None if self._scheduler is None else self._scheduler._run_state
-        executor = None if run is None or not run._over else run.executor
-        if executor is not None and all(r.done.is_set() for r in executor.runners.values()):
-            return STANDSTILL
-        return None if self._watch is None else self._watch.time_left(real)
 
     # What the clock notices
 
