@@ -187,6 +187,18 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def shaken(session: nox.Session) -> None:
+    """Run the quick tests, or those named after `--`, with threads that are slow by chance."""
+    install(session, "tests")
+    quick = ("-n", "6", "--dist", "worksteal", "-m", "not alone and not slow")
+    session.run(
+        "python",
+        *("-m", "pytest", "-p", "shaken", *(session.posargs or quick)),
+        env={"PYTHONPATH": "tests"},
+    )
+
+
+@nox.session
 def breakers(session: nox.Session) -> None:
     """Break each promise on purpose, and expect its test module to notice."""
     install(session, "tests")

@@ -502,16 +502,18 @@ async def test_of_many_that_stall_at_once_most_are_only_named(
 
 
 async def test_a_node_that_has_left_or_is_stuck_is_not_judged(mock_clock: MockClock) -> None:
-    release = threading.Event()
+    release, entered = threading.Event(), threading.Event()
 
     def hangs(node: Node) -> None:
+        entered.set()
         release.wait(30)
 
     async with open_executor() as executor:
         bench = Bench(executor)
         await started(executor, Node("arm", tick=hangs), tick_timeout=1.5)
         try:
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            while not entered.is_set():
+                await trio.testing.wait_all_tasks_blocked(0.01)
             bench.look(0.0)
             assert bench.look(1.25) == {"arm": 1.25}
             mock_clock.jump(1.5)

@@ -70,7 +70,8 @@ def wait_of(runner: NodeRunner) -> Wait | None:
 def _holders(runner: NodeRunner, call: ThreadCall) -> tuple[str, ...]:
     """The nodes that hold the tokens for which a call waits."""
     calls = runner.executor.pool.calls()
-    return tuple(sorted({other.node for other in calls if other._held is call._limiter}))
+    held = call._limiter
+    return tuple(sorted({c.node for c in calls if c._held is held and c is not call}))
 
 
 def _frames(runner: NodeRunner, call: ThreadCall | None) -> list[tuple[FrameType, int]]:

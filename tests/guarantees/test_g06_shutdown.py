@@ -451,6 +451,11 @@ async def test_a_thread_that_is_busy_at_the_stop_gets_its_time_and_then_shutdown
         while not entered.is_set():
             await wait_all_tasks_blocked(0.001)
         scheduler.stop()
+        for _ in range(4):
+            await wait_all_tasks_blocked(0.01)
+            mock_clock.jump(0.5)
+        while not shut_down_at:
+            await wait_all_tasks_blocked(0.01)
         while nursery.child_tasks:
             await wait_all_tasks_blocked(0.01)
             mock_clock.jump(0.5)

@@ -250,8 +250,8 @@ async def test_connections_are_configured(tmp_path: Path) -> None:
 
 
 async def test_a_query_that_is_cancelled_is_interrupted(tmp_path: Path) -> None:
-    async with sqlite_pool(tmp_path / "x", readers=1, operation_timeout=0.1) as pool:
-        with trio.move_on_after(0.05):
+    async with sqlite_pool(tmp_path / "x", readers=1, operation_timeout=0.5) as pool:
+        with trio.move_on_after(0.25):
             await pool.run(endless)
         with pytest.raises(TimeoutError):
             await pool.run(endless)
