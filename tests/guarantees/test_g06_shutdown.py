@@ -408,7 +408,10 @@ async def test_two_hundred_hung_hooks_are_all_started_and_listed(mock_clock: Moc
             scheduler.stop()
             stopped_at = trio.current_time()
             while nursery.child_tasks:
-                await wait_all_tasks_blocked(0.02)
+                before = -1
+                while before != len(begun):  # no thread is on its way
+                    before = len(begun)
+                    await wait_all_tasks_blocked(0.02)
                 mock_clock.jump(seconds_to_next_deadline())
             took = trio.current_time() - stopped_at
         names = {f"node {n}" for n in range(200)}
