@@ -511,7 +511,7 @@ def test_each_command_speaks_json(
     assert said["nodes"][0]["name"] == "imu"
     assert said["topics"][0]["name"] == "imu"
     assert said["top"]["name"] == "rover"
-    assert said["hz"]["rate"] == pytest.approx(100, rel=0.5)
+    assert 0 < said["hz"]["rate"] < 150
     assert said["echo"]["data"]["seq"] > 0
 
 

@@ -96,9 +96,9 @@ def test_json_says_what_was_survived_and_the_file_agrees(tmp_path: Path) -> None
     assert summary["problems"] == []
     assert summary["casualties"] == []
     control, naive = summary["control"], summary["naive"]
-    assert control["rate"] == pytest.approx(100, rel=0.1)
-    assert control["ticks"] >= 0.8 * control["releases"]
     assert naive["rate"] < 20
+    assert 2 * naive["rate"] < control["rate"] < 110
+    assert control["ticks"] >= 0.5 * control["releases"]
     assert naive["rounds"] >= 1
     assert set(naive) == {"seconds", "rounds", "failures", "stuck_in", "rate"}
     survived = summary["survived"]
