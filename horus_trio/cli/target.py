@@ -7,12 +7,13 @@ where that is not clear it is said what to name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias, cast
@@ -54,9 +55,10 @@ def load(target: str) -> horus.Scheduler:
 
 def _import_file(path: Path) -> ModuleType:
     if not is_file(path):
-        siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        with _looking_at(path):
+            siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+            kind = "it is a folder" if path.is_dir() else "there is no such file"
         hint = nearest(path.name, siblings) if siblings else ""
-        kind = "it is a folder" if path.is_dir() else "there is no such file"
         raise CommandFailed(f"{path}: {kind}{hint}", USAGE)
     # As Python does for a program; and the program's own arguments are none of ours.
     sys.path.insert(0, str(path.parent.resolve()))
@@ -120,8 +122,14 @@ def is_file(path: Path) -> bool:
     Raises:
         CommandFailed: That cannot be said: its name is too long, or its folder is closed to us.
     """
-    try:
+    with _looking_at(path):
         return path.is_file()
+
+
+@contextlib.contextmanager
+def _looking_at(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise CommandFailed(f"{path!s:.200}: {error.strerror}", USAGE) from None
 

@@ -131,6 +131,7 @@ TARGETS = st.lists(
 @fuzzed(80, target=TARGETS)
 @example(target="a" * 300 + ".py")  # the operating system says so, not Python
 @example(target="a" * 5000)
+@example(target="a" * 300 + "/\0")  # no file can be called so, and its folder's name is too long
 @example(target="good_robot_of_fuzz:camera.broken")
 def test_a_target_is_a_robot_or_refused(folder: Path, target: str) -> None:
     path, argv = list(sys.path), list(sys.argv)
