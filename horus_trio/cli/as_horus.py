@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import horus_trio as horus
-from horus_trio.errors import nearest
 
 from .errors import FAILED, USAGE, CommandFailed
 from .failure import described, failures
 from .last_resort import end_process
 from .looking import listening_if_possible
 from .saying import complain, say
-from .target import is_file
+from .target import require_file
 
 __all__ = ["run_as_horus"]
 
@@ -44,12 +43,7 @@ def run_as_horus(options: argparse.Namespace) -> int:
     if not words:
         raise CommandFailed("--as-horus: expected a program, as in --as-horus app.py", USAGE)
     path = Path(words[0])
-    if not is_file(path):
-        siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise CommandFailed(
-            f"{path}: there is no such file{nearest(path.name, siblings) if siblings else ''}",
-            USAGE,
-        )
+    require_file(path)
     try:
         install()
     except InstallError as error:

@@ -25,7 +25,7 @@ from horus_trio.scheduler.surroundings import importer
 from .errors import USAGE, CommandFailed
 from .failure import described
 
-__all__ = ["is_file", "load"]
+__all__ = ["load", "require_file"]
 
 Ingredient: TypeAlias = horus.Node | type[horus.Node]
 
@@ -54,12 +54,7 @@ def load(target: str) -> horus.Scheduler:
 
 
 def _import_file(path: Path) -> ModuleType:
-    if not is_file(path):
-        with _looking_at(path):
-            siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-            kind = "it is a folder" if path.is_dir() else "there is no such file"
-        hint = nearest(path.name, siblings) if siblings else ""
-        raise CommandFailed(f"{path}: {kind}{hint}", USAGE)
+    require_file(path)
     # As Python does for a program; and the program's own arguments are none of ours.
     sys.path.insert(0, str(path.parent.resolve()))
     sys.argv = [str(path)]
@@ -89,7 +84,7 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError:
         here = [p.stem for p in Path.cwd().glob("*.py")]
         file = Path(*name.split(".")).with_suffix(".py")
-        hint = f"; did you mean {str(file)!r}?" if is_file(file) else ""
+        hint = f"; did you mean {str(file)!r}?" if _is_file(file) else ""
         raise CommandFailed(
             f"there is no module {name!r}{hint or (nearest(name, here) if here else '')}", USAGE
         ) from None
@@ -116,12 +111,23 @@ def _run_target(target: str, code: Callable[[], Any]) -> Any:
         importer.reset(importing)
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is such a file.
+def require_file(path: Path) -> None:
+    """Check that there is such a program.
 
     Raises:
-        CommandFailed: That cannot be said: its name is too long, or its folder is closed to us.
+        CommandFailed: There is none, or that cannot be said: its name is too long, or its folder
+            is closed to us.
     """
+    if _is_file(path):
+        return
+    with _looking_at(path):
+        siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        kind = "it is a folder" if path.is_dir() else "there is no such file"
+    hint = nearest(path.name, siblings) if siblings else ""
+    raise CommandFailed(f"{path}: {kind}{hint}", USAGE)
+
+
+def _is_file(path: Path) -> bool:
     with _looking_at(path):
         return path.is_file()
 

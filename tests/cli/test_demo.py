@@ -256,6 +256,7 @@ def test_a_run_that_fails_is_still_summed_up(
         (["demo", "--duration", "nan"], "'nan' is not"),
         (["demo", "--database", __file__], "is not empty; name another file"),
         (["demo", "--database", "/no/such/box"], "cannot be written: No such file or directory"),
+        (["demo", "--database", "a" * 300], "cannot be written: File name too long"),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(

@@ -62,9 +62,9 @@ def _seconds(text: str) -> float:
 def _empty_file(text: str) -> Path:
     """A file from the command line: empty, made if need be."""
     path = Path(text)
-    if path.is_file() and path.stat().st_size:
-        raise argparse.ArgumentTypeError(f"{text!r} is not empty; name another file")
     try:
+        if path.is_file() and path.stat().st_size:
+            raise argparse.ArgumentTypeError(f"{text!r} is not empty; name another file")
         path.open("ab").close()
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from None
