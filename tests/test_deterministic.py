@@ -243,8 +243,11 @@ def test_a_node_that_is_removed_takes_what_waits_for_its_turn_with_it() -> None:
     robot = horus.Scheduler(tick_rate=2, deterministic=True)
     robot.on_result(lambda r: results.append((r.node, r.seq, r.status)))
     robot.add(horus.Node("a", tick=holds_up)).add(horus.Node("b", tick=waits, order=1))
+    robot.add(horus.Node("c", tick=waits, order=2))
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert results[:2] == [("b", 1, horus.TickStatus.CANCELLED)] * 2
+    # And nobody else's: all the rest is what was given to the others, and to the last of that name.
+    assert sorted(node for node, _, _ in results[2:]) == ["a", "b", "c"]
 
 
 class Part:

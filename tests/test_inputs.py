@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from typing import Any
@@ -309,6 +310,19 @@ async def test_a_recovery_is_logged_with_its_length(caplog: pytest.LogCaptureFix
         h.publish("scan", 1)
         await h.settle()
     assert "node 'control': its input 'scan' has recovered, after 2 s" in caplog.text
+
+
+async def test_a_publisher_that_hangs_in_its_init_is_named_with_its_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def init(node: Node) -> None:
+        await trio.sleep(60)  # here
+
+    reads = Node("control", tick=well, rate=10, subs=Sub("scan", max_age=0.5))
+    async with open_harness(reads) as h:
+        h.scheduler.add(Node("lidar", tick=well, rate=10, init=init, pubs="scan"))
+        await h.advance(1)
+    assert re.search(r"publisher 'lidar' is starting, at .*test_inputs.py:\d+ in init", caplog.text)
 
 
 def test_a_publisher_stuck_in_a_thread_is_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -438,6 +438,23 @@ def test_a_shutdown_that_fails_after_a_late_init_is_said(caplog: pytest.LogCaptu
     assert not late.take_debt()
 
 
+@pytest.mark.parametrize("is_over", [False, True])
+def test_an_async_shutdown_after_a_late_init_is_owed_while_there_is_a_loop(
+    is_over: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def shutdown(node: horus.Node) -> None:
+        raise AssertionError("it is the loop's to call it")
+
+    done = Milestone()
+    if is_over:
+        done.set()
+    late = LateInit("camera", OffLoopLogger(logging.getLogger("horus_trio")), done)
+    hooks = find_hooks(horus.Node("camera", tick=idle, shutdown=shutdown))
+    late.ended(outcome.Value(None), hooks.shutdown)
+    assert late.take_debt()
+    assert ["after the run was over" in text for text in caplog.messages] == [True] * is_over
+
+
 # Reserved threads
 
 

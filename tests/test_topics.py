@@ -160,6 +160,18 @@ def test_what_was_peeked_at_is_taken_exactly(
     assert received + dropped + depth == published
 
 
+def test_what_was_dropped_after_it_was_peeked_at_is_not_taken_too() -> None:
+    hub = Hub[int]("x")
+    subscription = hub.subscribe(2, Overflow.DROP_OLDEST)
+    for number in range(2):
+        hub.send(number)
+    gone, messages = subscription.peek()
+    hub.send(2)  # in place of the 0
+    subscription.take_until(gone + len(messages))
+    assert everything(subscription) == [2]
+    assert counts(subscription) == (3, 2, 1, 0)
+
+
 async def test_taking_what_was_peeked_at_lets_a_sender_go_on() -> None:
     hub = Hub[int]("x")
     subscription = hub.subscribe(1, Overflow.BLOCK)

@@ -92,6 +92,15 @@ def test_a_stop_that_the_loop_hears_of_has_its_time_limit_and_some_patience() ->
     assert calls.made == ["endless"]
 
 
+def test_a_stop_that_the_loop_has_begun_before_the_watchdog_looks_has_its_time_limit() -> None:
+    calls = Calls(10.0)
+    calls.late.asked()
+    calls.late.begun()
+    assert calls.late.look(100.0) == 111.5
+    calls.late.look(111.5)
+    assert calls.made == ["endless"]
+
+
 def test_a_stop_of_which_the_loop_does_not_hear_makes_the_robot_safe() -> None:
     calls = Calls(10.0)
     calls.late.asked()
